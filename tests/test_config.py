@@ -202,6 +202,8 @@ def test_rules_that_need_two_settings():
     pool = {"DB_POOL_MIN": "9", "DB_POOL_MAX": "8"}
     assert set(mistakes_of({**DEVELOPMENT, **pool})) == {"DB_POOL_MIN"}
     assert set(mistakes_of({**DEVELOPMENT, "SMTP_USER": "cookcam"})) == {"SMTP_USER"}
+    both = {"SMTP_HOST": "mail.test", "RESEND_API_KEY": "re_1"}
+    assert set(mistakes_of({**DEVELOPMENT, **both})) == {"RESEND_API_KEY"}
     unlimited = {"ENABLE_RATE_LIMITING": "false"}
     assert set(mistakes_of({**PRODUCTION, **unlimited})) == {"ENABLE_RATE_LIMITING"}
     assert load({**STAGING, **unlimited}).limits.enabled is False

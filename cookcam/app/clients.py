@@ -17,7 +17,7 @@ from cookcam.identity.keys import KeySet
 from cookcam.integrations.app_store import AppStore, AppStoreSettings, Endpoints
 from cookcam.integrations.circuit_breaker import CircuitBreaker, Outcome
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.mail import MailService, Smtp, SmtpSettings
+from cookcam.integrations.mail import MailService, Resend, Smtp, SmtpSettings
 from cookcam.integrations.openai import OpenAI
 from cookcam.integrations.pause import Backoff
 from cookcam.integrations.provider_calls import ProviderCallPolicy, ProviderMisconfigured
@@ -87,6 +87,7 @@ async def open_clients(
         open_google_play(config, breakers) as google_play,
         KeySet.open(google_play.push_keys) as push_keys,
         open_push(config, breakers) as push,
+        open_mail(config, breakers) as mail,
         open_redis(config) as redis,
     ):
         structlog.get_logger("cookcam.assembly").info("Supabase clients initialized")
@@ -101,7 +102,7 @@ async def open_clients(
             google_play=google_play,
             push_keys=push_keys,
             push=push,
-            mail=smtp(config),
+            mail=mail,
             redis=redis,
             windows=redis and redis_windows(redis, metrics, breakers),
             breakers=breakers.by_service,
@@ -268,13 +269,25 @@ async def open_push(
         yield services
 
 
-def smtp(config: Config) -> Smtp | None:
-    """None without SMTP_HOST."""
+@asynccontextmanager
+async def open_mail(config: Config, breakers: Breakers) -> AsyncGenerator[MailService | None]:
+    """Resend or SMTP; None without RESEND_API_KEY and SMTP_HOST."""
     mail = config.mail
+    if mail.resend_api_key is not None:
+        async with Resend.open(
+            url=mail.resend_api_url,
+            api_key=mail.resend_api_key,
+            sender=mail.sender,
+            sender_name=mail.sender_name,
+            calls=breakers.calls("resend"),
+        ) as resend:
+            yield resend
+        return
     if mail.host is None:
-        structlog.get_logger("cookcam.assembly").info("mail is disabled: no SMTP_HOST")
-        return None
-    return Smtp(
+        structlog.get_logger("cookcam.assembly").info("mail is disabled: no service is configured")
+        yield None
+        return
+    yield Smtp(
         SmtpSettings(
             mail.host,
             mail.port,

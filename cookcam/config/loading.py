@@ -388,6 +388,8 @@ def _contradictions(
             yield Mistake("TLS_CERT_FILE", str(broken))
     if ("SMTP_USER" in values) != ("SMTP_PASS" in values):
         yield Mistake("SMTP_USER", "and SMTP_PASS belong together")
+    if "SMTP_HOST" in values and "RESEND_API_KEY" in values:
+        yield Mistake("RESEND_API_KEY", "and SMTP_HOST exclude each other")
     missing = [name for name in APNS if name not in values]
     if missing and len(missing) < len(APNS):
         for name in missing:

@@ -736,12 +736,12 @@ class PushConfig:
 
 @frozen
 class MailConfig:
-    """Mail; see docs/notifications.md. Without SMTP_HOST the server sends no mail."""
+    """Mail; see docs/notifications.md. None is sent without SMTP_HOST and RESEND_API_KEY."""
 
     host: str | None = setting(
         "SMTP_HOST",
         read=HOST_NAME,
-        about="the mail server; without it no mail is sent",
+        about="the mail server; without it and RESEND_API_KEY no mail is sent",
     )
     port: int = setting("SMTP_PORT", default=587, read=readers.integer(1, 65535), about="its port")
     security: Literal["starttls", "tls", "none"] = setting(
@@ -757,6 +757,18 @@ class MailConfig:
         "SMTP_PASS",
         read=readers.secret(),
         about="password of that user",
+    )
+    resend_api_key: Secret | None = setting(
+        "RESEND_API_KEY",
+        read=readers.secret(),
+        about="sends mail through Resend's API instead of SMTP",
+    )
+    resend_api_url: str = setting(
+        "RESEND_API_URL",
+        default="https://api.resend.com",
+        read=addresses.url("https", "http"),
+        in_production=production.real_service,
+        about="address of that API",
     )
     sender: str = setting(
         "EMAIL_FROM",

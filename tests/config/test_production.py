@@ -19,6 +19,7 @@ REJECTED = [
     ("CORS_ORIGIN", "http://localhost:8081"),
     ("SMTP_SECURITY", "none"),
     ("EXPO_PUSH_URL", "http://127.0.0.1:3160"),
+    ("RESEND_API_URL", "http://127.0.0.1:3160"),
     ("TRUSTED_PROXIES", "0.0.0.0/0"),
     ("TRUSTED_PROXIES", "::/0"),
     ("TRUSTED_PROXIES", "10.0.0.0/8,::/0"),

@@ -12,48 +12,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, formataddr
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from cookcam.config.secret import Secret
-from cookcam.errors import AppError
+from cookcam.integrations.mail.models import Mail, MailRejected
 from cookcam.integrations.provider_calls import ProviderMisconfigured, ProviderUnavailable
 from cookcam.integrations.trust import trusted
-
-
-@frozen
-class Mail:
-    """A mail to one address, as text and as HTML.
-
-    `id` becomes the Message-ID: a mailbox that gets a mail twice can recognise it.
-    """
-
-    id: str
-    to: str = field(repr=False)
-    subject: str = field(repr=False)
-    text: str = field(repr=False)
-    html: str = field(repr=False)
-
-
-@define(slots=False, eq=False)
-class MailRejected(AppError):
-    """The mail was rejected for good. `reason` is a code, without the address or a text."""
-
-    status, code, default_message = 502, "SERVICE_ERROR", "The mail was rejected"
-
-    reason: str = field(default="rejected", kw_only=True)
-
-
-class MailService(Protocol):
-    """Raises MailRejected, ProviderUnavailable when it may succeed later, and ProviderMisconfigured
-    when our settings or credentials are wrong. After ProviderUnavailable the mail may have been
-    sent."""
-
-    async def send(self, mail: Mail) -> None: ...
-
 
 STEP_TIMEOUT = 10.0
 """Seconds for each reply of the server."""

@@ -1,20 +1,22 @@
-"""The fake mail server: an SMTP listener, and a page of the mails it got."""
+"""The fake mail server: an SMTP listener, Resend's API, and a page of the mails it got."""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
+from email.utils import parseaddr
 from functools import partial
 from html import escape
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 from attrs import asdict, define, field, frozen
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from cookcam.sandbox.serving import Listener, json_response
@@ -23,6 +25,7 @@ MAX_LINE = 8_192
 MAX_SIZE = 1_000_000
 MAX_KEPT = 200
 IDLE_TIMEOUT = 60.0  # seconds
+API_KEY = "re_sandbox"
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -33,13 +36,16 @@ class Behaviour:
 
     `recipient_reply` and `data_reply` replace the responses to RCPT and to a whole mail, such as
     `550 no such user`. With `login` (user, password), mails need AUTH. `drop_after_data` loses the
-    response to a mail that it has got.
+    response to a mail that it has got. `api_error` (status, name) is the response of the API to
+    every mail, `api_drops` the number of accepted mails to which it responds with a 500.
     """
 
     recipient_reply: str | None = None
     data_reply: str | None = None
     login: tuple[str, str] | None = field(default=None, repr=False)
     drop_after_data: bool = False
+    api_error: tuple[int, str] | None = None
+    api_drops: int = 0
 
 
 @frozen
@@ -63,6 +69,13 @@ class FakeMail:
     tls: ssl.SSLContext | None
     behaviour: Behaviour = field(factory=Behaviour)
     received: list[ReceivedMail] = field(factory=list[ReceivedMail])
+    api_sent: dict[str, bytes] = field(factory=dict[str, bytes])
+    """Bodies of the requests to the API by idempotency key."""
+
+    @property
+    def api_bindings(self) -> dict[str, str]:
+        """The settings that tie a server to its API instead."""
+        return {"RESEND_API_URL": self.url, "RESEND_API_KEY": API_KEY}
 
     @property
     def bindings(self) -> dict[str, str]:
@@ -286,7 +299,44 @@ pre {{ white-space: pre-wrap; background: #f4f4f4; padding: 1em }}</style></head
         """The same as JSON."""
         return json_response([asdict(one) for one in reversed(mail.received)])
 
+    @app.post("/emails")
+    async def send() -> Response:
+        """Resend's API: one mail for each idempotency key."""
+        body = bytes(await request.body)
+        key = request.headers.get("Idempotency-Key", "")
+        error = mail.behaviour.api_error
+        if request.headers.get("Authorization") != f"Bearer {API_KEY}":
+            error = (403, "invalid_api_key")
+        elif key in mail.api_sent and mail.api_sent[key] != body:
+            error = (409, "invalid_idempotent_request")
+        if error is not None:
+            status, name = error
+            return json_response({"statusCode": status, "name": name, "message": "-"}, status)
+        if key not in mail.api_sent:
+            mail.api_sent[key] = body
+            _keep_from_api(mail, json.loads(body), key)
+        if mail.behaviour.api_drops:
+            mail.behaviour.api_drops -= 1
+            return json_response({"statusCode": 500, "name": "application_error"}, 500)
+        return json_response({"id": key})
+
     return app
+
+
+def _keep_from_api(mail: FakeMail, given: dict[str, Any], key: str) -> None:
+    for recipient in given["to"]:
+        mail.received.append(
+            ReceivedMail(
+                parseaddr(given["from"])[1],
+                recipient,
+                key,
+                given["subject"],
+                given["text"],
+                given["html"],
+                given["headers"],
+            )
+        )
+    del mail.received[:-MAX_KEPT]
 
 
 def _shown(one: ReceivedMail) -> str:

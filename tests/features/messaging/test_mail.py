@@ -115,6 +115,25 @@ async def test_deletion_receipt_is_mailed_and_the_address_forgotten(app: MailApp
     assert verified.json()["valid"] is True
 
 
+async def test_mails_go_through_the_api_when_it_is_configured(
+    fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mail_sender, "POLL_INTERVAL", 0.1)
+    async with (
+        open_mail() as mail,
+        open_api_server(
+            fresh_database_url, tmp_path, TRUSTED_PROXIES="127.0.0.1", **mail.api_bindings
+        ) as server,
+    ):
+        app = MailApp(server, mail)
+        ann = await server.person()
+        await app.log_in(ann, "203.0.113.7")
+        await app.log_in(ann, "198.51.100.7")
+        (received,) = await app.mails(ann, 1)
+        assert received.subject == "New sign-in to your CookCam account"
+        assert received.message_id in mail.api_sent
+
+
 def test_values_are_escaped_in_html_alone():
     mail = render("new_sign_in", "1", "ann@cook.test", at="now", device="<b>", app_url="https://x")
     assert "with <b>." in mail.text

@@ -863,7 +863,7 @@ async def test_failed_payment_is_mailed_after_an_outage_and_a_rejection_is_final
     await fails(ann)
     await fails(ann)  # the same event
     assert await sender.sweep() == 1
-    assert await log(ann) == [("queued", "smtp", 1)]
+    assert await log(ann) == [("queued", "unavailable", 1)]
     await setup.make_due()
     assert await sender.sweep() == 1
     assert await log(ann) == [("sent", None, 2)]

@@ -83,5 +83,5 @@ class MailSender:
             return SendResult("failed", rejection.reason)
         except ProviderUnavailable:
             delay = min(MAX_RETRY_DELAY, MIN_RETRY_DELAY * 2 ** min(claimed.attempts - 1, 10))
-            return SendResult("queued", "smtp", delay * random.uniform(0.5, 1.0))  # noqa: S311
+            return SendResult("queued", "unavailable", delay * random.uniform(0.5, 1.0))  # noqa: S311
         return SendResult("sent")
