@@ -11,7 +11,7 @@ edition of the namespace when Redis is available again.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -19,16 +19,8 @@ from attrs import define, field
 
 from cookcam.cache.memory import MemoryStore
 from cookcam.cache.shelves import StoredValue
-from cookcam.lifecycle.groups import leaves
-from cookcam.observability.logging import get_logger
+from cookcam.integrations.redis_attempts import RedisAttempts
 
-log = get_logger(__name__)
-
-
-REDIS_TIMEOUT = 0.5
-"""Maximum seconds a call waits for Redis; producing the value is usually faster."""
-RETRY_DELAY = 1.0
-"""Seconds without calls to Redis after a failure."""
 FALLBACK_TTL = 15.0
 """Maximum seconds a value is cached while Redis is unavailable."""
 EDITION = "edition"
@@ -52,8 +44,7 @@ class Redis(Protocol):
 class RedisStore:
     redis: Redis
     fallback: MemoryStore = field(factory=MemoryStore)
-    _unavailable_until: float = field(default=-math.inf, init=False)
-    _unavailable: bool = field(default=False, init=False)
+    _attempts: RedisAttempts = field(factory=partial(RedisAttempts, "cache"), init=False)
     _pending_invalidations: set[str] = field(factory=set[str], init=False)
     """Namespaces with drops that did not reach Redis."""
 
@@ -66,7 +57,7 @@ class RedisStore:
                 self._pending_invalidations.discard(namespace)
             results.append(await self._read(namespace, key))
 
-        if await self._try_redis(operation):
+        if await self._attempts.attempt(operation):
             return results[0]
         value, _ = await self.fallback.get(namespace, key)
         return StoredValue(value, NO_EDITION)
@@ -76,7 +67,7 @@ class RedisStore:
     ) -> None:
         encoded = b"%d %b" % (edition, value)
         whole_seconds = max(1, math.ceil(seconds))
-        if not await self._try_redis(
+        if not await self._attempts.attempt(
             lambda: self.redis.set(_name(namespace, key), encoded, whole_seconds)
         ):
             _, edition = await self.fallback.get(namespace, key)
@@ -85,7 +76,7 @@ class RedisStore:
     async def drop(self, namespace: str, *keys: str) -> None:
         await self.fallback.drop(namespace, *keys)
         names = [_name(namespace, key) for key in keys]
-        if not await self._try_redis(lambda: self.redis.delete(*names)):
+        if not await self._attempts.attempt(lambda: self.redis.delete(*names)):
             self._pending_invalidations.add(namespace)
 
     async def new_edition(self, namespace: str) -> None:
@@ -94,7 +85,7 @@ class RedisStore:
         async def count() -> None:
             await self.redis.increment(_name(namespace, EDITION))
 
-        if not await self._try_redis(count):
+        if not await self._attempts.attempt(count):
             self._pending_invalidations.add(namespace)
 
     async def _read(self, namespace: str, key: str) -> StoredValue:
@@ -115,30 +106,6 @@ class RedisStore:
         edition = int(stored_edition or 0)
         value_edition, _, value = (encoded or b"").partition(b" ")
         return StoredValue(value if value_edition == b"%d" % edition else None, edition)
-
-    async def _try_redis(self, operation: Callable[[], Awaitable[None]]) -> bool:
-        """Run a Redis operation. Returns False when it failed or took longer than the timeout."""
-        if trio.current_time() < self._unavailable_until:
-            return False
-        kind = "silent"
-        with trio.move_on_after(REDIS_TIMEOUT):
-            try:
-                await operation()
-            except* Exception as failed:  # an unexpected error must not fail the caller either
-                kind = type(next(leaves(failed))).__name__
-            else:
-                self._mark_available()
-                return True
-        self._unavailable_until = trio.current_time() + RETRY_DELAY
-        if not self._unavailable:
-            self._unavailable = True
-            log.warning("the cache is away", kind=kind)
-        return False
-
-    def _mark_available(self) -> None:
-        if self._unavailable:
-            self._unavailable = False
-            log.info("the cache is back")
 
 
 def _name(namespace: str, key: str) -> str:

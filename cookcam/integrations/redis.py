@@ -98,19 +98,17 @@ class Redis:
         """Increment a counter, which starts at 0. Returns the new value."""
         return await self._call(lambda client: client.incr(key))
 
-    async def run_script(
-        self, script: str, keys: Sequence[str], args: Sequence[int]
-    ) -> Sequence[int]:
-        """Run a Lua script that returns integers; its source is sent once to each server."""
+    async def run_script(self, script: str, keys: Sequence[str], args: Sequence[int | str]) -> Any:
+        """Run a Lua script; its source is sent once to each server."""
         digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
-        async def run(client: Client) -> Sequence[int]:
+        async def run(client: Client) -> Any:
             from coredis.exceptions import NoScriptError
 
             try:
-                return cast("Any", await client.evalsha(digest, keys, args))
+                return await client.evalsha(digest, keys, args)
             except NoScriptError:
-                return cast("Any", await client.eval(script, keys, args))
+                return await client.eval(script, keys, args)
 
         return await self._call(run)
 

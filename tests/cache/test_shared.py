@@ -14,6 +14,7 @@ from cookcam.cache import Cache
 from cookcam.cache import shared as shared_module
 from cookcam.cache.shared import RedisStore
 from cookcam.errors import ServiceUnavailable
+from cookcam.integrations import redis_attempts
 from cookcam.integrations.redis import Redis
 from cookcam.observability.metrics import Metrics
 from tests.cache.test_cache import Producer
@@ -34,7 +35,7 @@ async def two(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Cache, Cache]]:
     """The caches of two instances, connected, with a long timeout for a busy machine."""
-    monkeypatch.setattr(shared_module, "REDIS_TIMEOUT", 5.0)
+    monkeypatch.setattr(redis_attempts, "REDIS_TIMEOUT", 5.0)
     async with Redis.open(redis.url) as one, Redis.open(redis.url) as other:
         await one.ping()
         await other.ping()
@@ -77,7 +78,7 @@ async def test_foreign_data_under_the_keys_is_ignored(
     two: tuple[Cache, Cache], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):
     here, _ = two
-    monkeypatch.setattr(shared_module, "RETRY_DELAY", 0.05)
+    monkeypatch.setattr(redis_attempts, "RETRY_DELAY", 0.05)
     await redis.ask("SET n:k rubbish")
     assert await here.get_or("n", "k", 60, Producer()) == "soup"
     await redis.ask("SET n:json '0 rubbish'")
@@ -86,7 +87,7 @@ async def test_foreign_data_under_the_keys_is_ignored(
     await redis.ask("SET m:edition rubbish")
     assert await here.get_or("m", "k", 60, Producer()) == "soup"
     await redis.ask("LPUSH l:k 1")
-    await trio.sleep(shared_module.RETRY_DELAY)
+    await trio.sleep(redis_attempts.RETRY_DELAY)
     assert await here.get_or("l", "k", 60, Producer()) == "soup"
 
 
@@ -94,7 +95,7 @@ async def test_redis_killed_under_load_falls_back_to_memory(
     redis: RedisServer, two: tuple[Cache, Cache], monkeypatch: pytest.MonkeyPatch
 ):
     here, there = two
-    monkeypatch.setattr(shared_module, "RETRY_DELAY", 0.1)
+    monkeypatch.setattr(redis_attempts, "RETRY_DELAY", 0.1)
     producer = Producer("before")
     await here.get_or("n", "k", 60, producer)
     await there.get_or("n", "k", 60, producer)
@@ -110,7 +111,9 @@ async def test_redis_killed_under_load_falls_back_to_memory(
         calls_before = producer.calls
         assert await here.get_or("n", "k", 60, producer) == "away"
         assert producer.calls == calls_before  # cached in the fallback
-    assert [entry["event"] for entry in logs if "cache" in entry["event"]] == ["the cache is away"]
+    assert [entry["event"] for entry in logs if "redis is" in entry["event"]] == [
+        "redis is unavailable"
+    ]
 
     await redis.start()
     await redis.ask("SET n:k '0 \"stale\"'")  # as after a network partition
@@ -128,8 +131,8 @@ async def test_hanging_redis_costs_one_timeout(
     redis: RedisServer, two: tuple[Cache, Cache], monkeypatch: pytest.MonkeyPatch
 ):
     here, _ = two
-    monkeypatch.setattr(shared_module, "REDIS_TIMEOUT", 0.3)
-    monkeypatch.setattr(shared_module, "RETRY_DELAY", 60)
+    monkeypatch.setattr(redis_attempts, "REDIS_TIMEOUT", 0.3)
+    monkeypatch.setattr(redis_attempts, "RETRY_DELAY", 60)
     await here.get_or("n", "k", 60, Producer("before"))
     assert redis._process is not None
     redis._process.send_signal(signal.SIGSTOP)
