@@ -192,6 +192,7 @@ from cookcam.features.recipes.saving.store import SavingStore
 from cookcam.features.rewards.achievements import routes as achievement_routes
 from cookcam.features.rewards.achievements.store import AchievementStore
 from cookcam.features.rewards.leaderboards import routes as leaderboard_routes
+from cookcam.features.rewards.leaderboards.redis_store import RedisLeaderboardStore
 from cookcam.features.rewards.leaderboards.service import Leaderboards
 from cookcam.features.rewards.leaderboards.store import LeaderboardStore
 from cookcam.features.rewards.mystery_boxes import routes as box_routes
@@ -317,7 +318,19 @@ class Container:
     )
     xp = built(lambda c: Xp(XpStore()))
 
-    leaderboards = built(lambda c: Leaderboards(LeaderboardStore(c.database), c.cache))
+    leaderboards = built(
+        lambda c: Leaderboards(
+            c.redis_leaderboards or LeaderboardStore(c.database),
+            c.cache,
+        )
+    )
+
+    @cached_property
+    def redis_leaderboards(self) -> RedisLeaderboardStore | None:
+        redis = self.clients.redis
+        return (
+            None if redis is None else RedisLeaderboardStore(LeaderboardStore(self.database), redis)
+        )
 
     # Accounts
 
@@ -888,6 +901,8 @@ class Container:
             Task("notifications", self.notification_sender.run),
             Task("new notifications", self.notification_sender.listen),
         ]
+        if self.redis_leaderboards is not None:
+            tasks.append(Task("leaderboards in redis", self.redis_leaderboards.run))
         if clients.push:
             tasks.append(Task("reminders", self.reminders.run))
         if clients.mail is not None:

@@ -191,6 +191,7 @@ PERSONAL_ROWS: Final[Sequence[PersonalRows]] = (
 
 EXEMPT_COLUMNS: Final = {
     "account_deletions.user_id": "the job of deleting the account; null when it is done",
+    "xp_changes.user_id": "which rows of xp_periods changed in the last hour",
 }
 """Columns that reference a user outside PERSONAL_ROWS, with the reason."""
 

@@ -11,19 +11,32 @@ import msgspec
 import pytest
 import trio
 
+from cookcam.features.rewards.leaderboards.redis_store import STATE
 from cookcam.features.rewards.leaderboards.responses import LeaderboardResponse
 from tests.features.conftest import ApiUser, Client
+from tests.support.redis import redis_server
 from tests.support.social import UNKNOWN, ApiServer, open_api_server, refused
 
 BOARD = "/gamification/leaderboard"
 RANK = "/gamification/rank"
 
 
-@pytest.fixture
-async def api(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
-    """A database without any XP."""
-    async with open_api_server(fresh_database_url, tmp_path) as opened:
-        yield opened
+@pytest.fixture(params=["sql", pytest.param("redis", marks=pytest.mark.external)])
+async def api(
+    request: pytest.FixtureRequest, fresh_database_url: str, tmp_path: Path
+) -> AsyncIterator[ApiServer]:
+    """A database without any XP; leaderboards from SQL or from Redis."""
+    if request.param == "sql":
+        async with open_api_server(fresh_database_url, tmp_path) as opened:
+            yield opened
+        return
+    with redis_server() as redis:
+        await redis.start()
+        async with open_api_server(fresh_database_url, tmp_path, REDIS_URL=redis.url) as opened:
+            with trio.fail_after(20):
+                while b":1" not in await redis.ask(f"EXISTS {STATE}"):
+                    await trio.sleep(0.05)
+            yield opened
 
 
 async def earn(api: ApiServer, user: ApiUser, xp: int, *, days_ago: int = 0) -> None:

@@ -10,6 +10,7 @@ from attrs import frozen
 from cookcam.cache import Cache
 from cookcam.errors import AuthenticationError, NotFound
 from cookcam.features.rewards.leaderboards.models import Audience, Leaderboard, Period, UserRank
+from cookcam.features.rewards.leaderboards.redis_store import RedisLeaderboardStore
 from cookcam.features.rewards.leaderboards.store import LeaderboardStore
 from cookcam.identity import Identity
 from cookcam.lifecycle.background import run_periodically
@@ -31,7 +32,7 @@ class Leaderboards:
     Ties are ordered by lifetime XP, then by who reached the XP earlier, then by id.
     """
 
-    store: LeaderboardStore
+    store: LeaderboardStore | RedisLeaderboardStore
     cache: Cache
 
     async def page(
