@@ -735,7 +735,9 @@ class Container:
         )
     )
 
-    moderation = built(lambda c: Moderation(ReportStore(c.database), c.recipes, c.notifier, c.now))
+    moderation = built(
+        lambda c: Moderation(ReportStore(c.database, c.notifications), c.recipes, c.now)
+    )
     operations = built(
         lambda c: Operations(
             c.process, webhook_stores(c.database), c.moderation, ConsoleStore(c.database)

@@ -238,7 +238,10 @@ async def test_reports_are_decided_and_both_sides_are_told(
         user=bob.id,
         recipe=recipe,
     )
+    rated = {"rating": 5, "review": "Rude review"}
+    await ok(await author.post(f"/recipes/{recipe}/rate", rated))
     targets = {
+        "review": f"{recipe}/{bob.id}",
         "recipe": recipe,
         "photo": photo,
         "comment": comment,
@@ -278,6 +281,7 @@ async def test_reports_are_decided_and_both_sides_are_told(
     assert (row["content"], row["author_name"], row["reports"]) == ("Rude comment", "Bob", 2)
     assert (row["reason"], row["details"], row["status"]) == ("hate", "Bad", "open")
     assert queue[reports["message"]]["content"] == "Rude message"
+    assert queue[reports["review"]]["content"] == "Rude review"
 
     async def decide(kind: str, decision: str) -> httpx.Response:
         path = f"/moderation/reports/{reports[kind]}/decision"
@@ -304,8 +308,21 @@ async def test_reports_are_decided_and_both_sides_are_told(
     await ok(await decide("comment", "restore"))
     assert len((await ok(await reporter.get(comments)))["comments"]) == 1
 
-    for kind in ("message", "photo", "recipe"):
+    inbox = (await ok(await reporter.get("/notifications")))["notifications"]
+    assert [(item["type"], item["data"]["upheld"]) for item in inbox] == [
+        ("report_decided", False), ("report_decided", True)
+    ]  # fmt: skip
+    inbox = (await ok(await author.get("/notifications")))["notifications"]
+    assert [item["data"]["hidden"] for item in inbox if item["type"] == "content_moderated"] == [
+        False, True
+    ]  # fmt: skip
+
+    reviews = f"/recipes/{recipe}/reviews"
+    for kind in ("message", "photo", "review"):
         await ok(await decide(kind, "hide"))
+    assert (await ok(await reporter.get(reviews)))["reviews"] == []
+    assert len((await ok(await author.get(reviews)))["reviews"]) == 1
+    await ok(await decide("recipe", "hide"))
     messages = f"/cooking-sessions/{session}/messages"
     assert (await ok(await reporter.get(messages)))["messages"] == []
     assert len((await ok(await author.get(messages)))["messages"]) == 1
@@ -332,10 +349,57 @@ async def test_reports_are_decided_and_both_sides_are_told(
     )
     assert actions == [
         ("hide", "comment"), ("restore", "comment"), ("hide", "message"), ("hide", "photo"),
-        ("hide", "recipe"), ("restore", "recipe"), ("hide", "user"),
+        ("hide", "review"), ("hide", "recipe"), ("restore", "recipe"), ("hide", "user"),
     ]  # fmt: skip
     dismissed = await ok(await admin.get("/moderation/reports?status=dismissed&limit=100"))
     assert {row["id"] for row in dismissed["reports"]} >= {reports["comment"], reports["recipe"]}
+
+
+async def test_block_removes_notifications_of_the_other(live: LiveServer, http: httpx.AsyncClient):
+    ann, bob, cid = [api(live, http, await live.connect(name)) for name in ("Ann", "Bob", "Cid")]
+    for follower, followed in ((bob, ann), (ann, bob), (cid, ann)):
+        await ok(await follower.post(f"/users/{followed.id}/follow"))
+
+    async def followers(user: ApiUser) -> list[str]:
+        inbox = (await ok(await user.get("/notifications")))["notifications"]
+        unread = (await ok(await user.get("/notifications/unread-count")))["unread"]
+        assert unread == len(inbox)
+        return [item["data"]["user"]["name"] for item in inbox if item["type"] == "new_follower"]
+
+    assert (await followers(ann), await followers(bob)) == (["Cid", "Bob"], ["Ann"])
+    await ok(await ann.post(f"/users/{bob.id}/block"))
+    assert (await followers(ann), await followers(bob)) == (["Cid"], [])
+    # As a comment writes it whose transaction ends after the block.
+    await live.sql(
+        "select notify_user(%(ann)s, 'comment', '-', '-', '{}', 'late', %(bob)s)",
+        ann=ann.id,
+        bob=bob.id,
+    )
+    before = len((await ok(await ann.get("/notifications")))["notifications"])
+    await live.sql("update users set hidden_at = now() where id = %(id)s", id=cid.id)
+    assert await followers(ann) == []
+    await live.sql("update users set hidden_at = null where id = %(id)s", id=cid.id)
+    assert len((await ok(await ann.get("/notifications")))["notifications"]) == before
+
+
+async def test_log_of_moderators_forgets_deleted_users(live: LiveServer, http: httpx.AsyncClient):
+    bob, admin = api(live, http, await live.connect("Bob")), await moderator(live, http)
+    for kind, target in (("user", bob.id), ("review", f"{admin.id}/{bob.id}"), ("user", admin.id)):
+        await live.sql(
+            "insert into moderation_actions (action, target_type, target_id, note)"
+            " values ('hide', %(kind)s, %(target)s, 'Bob again')",
+            kind=kind,
+            target=target,
+        )
+    await live.sql("delete from auth.users where id = %(id)s", id=bob.id)
+    logged = await live.sql(
+        "select target_id, note from moderation_actions where moderator_id is null"
+        " and (target_id = any(%(targets)s)) order by id desc limit 3",
+        targets=["deleted", f"{admin.id}/deleted", admin.id],
+    )
+    assert logged == [
+        (admin.id, "Bob again"), (f"{admin.id}/deleted", None), ("deleted", None)
+    ]  # fmt: skip
 
 
 async def test_rows_of_blocks_and_reports_are_the_users_own(

@@ -70,8 +70,8 @@ SCRUB: Sequence[LiteralString] = (
     " where user_id = %(user_id)s",
     "update public.content_reports set details = null where reporter_id = %(user_id)s",
     "update public.content_reports set content = null where author_id = %(user_id)s",
-    "delete from public.content_reports"
-    " where target_type = 'user' and target_id = %(user_id)s::text",
+    "delete from public.content_reports where target_type = 'review' and author_id = %(user_id)s"
+    " or target_type = 'user' and target_id = %(user_id)s::text",
     "update public.security_events set details = '{}', ip = null, user_agent = null"
     " where user_id = %(user_id)s",
     "update public.iap_validation_history set receipt_ciphertext = null,"

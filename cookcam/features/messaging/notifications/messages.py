@@ -18,6 +18,10 @@ only."""
 
 PAYMENT_TTL: Final = timedelta(days=3)
 SIGN_IN_TTL: Final = timedelta(days=1)
+DECISION_TTL: Final = timedelta(days=3)
+
+CONTENT_NAMES: Final[Mapping[str, str]] = {"user": "profile"}
+"""The words for types of reported content that are not their own."""
 
 
 @frozen
@@ -41,6 +45,8 @@ PUSH_STYLES: Final[Mapping[str, PushStyle]] = {
     "trial_will_end": PushStyle("open_subscription"),
     "payout_failed": PushStyle("open_creator", "warning", urgent=True),
     "new_sign_in": PushStyle("open_profile", "warning", urgent=True),
+    "report_decided": PushStyle("open_notifications"),
+    "content_moderated": PushStyle("open_notifications", "warning"),
 }
 OTHER_STYLE: Final = PushStyle("open_notifications")
 
@@ -154,6 +160,41 @@ def payout_failed(
         data,
         f"payout_failed:{event_id}:{data['payout_id']}",
         now + PAYMENT_TTL,
+    )
+
+
+def report_decided(user_id: UUID, data: Mapping[str, Any], key: str, now: datetime) -> Notification:
+    """To a reporter. `data`: report_id, target_type, target_id, and whether it was `upheld`."""
+    name = CONTENT_NAMES.get(data["target_type"], data["target_type"])
+    return Notification(
+        user_id,
+        "report_decided",
+        "Your report was reviewed",
+        f"Thank you. The {name} is hidden now."
+        if data["upheld"]
+        else f"Thank you. The {name} stays visible.",
+        data,
+        f"report_decided:{key}",
+        now + DECISION_TTL,
+    )
+
+
+def content_moderated(
+    user_id: UUID, data: Mapping[str, Any], key: str, now: datetime
+) -> Notification:
+    """To an author. `data`: target_type, target_id, `hidden`, the reason of the report, and
+    decided_at."""
+    name = CONTENT_NAMES.get(data["target_type"], data["target_type"])
+    return Notification(
+        user_id,
+        "content_moderated",
+        f"Your {name} was hidden" if data["hidden"] else f"Your {name} is visible again",
+        f"Moderators hid it after a report ({data['reason']})."
+        if data["hidden"]
+        else "Moderators took back their decision.",
+        data,
+        f"content_moderated:{key}",
+        now + DECISION_TTL,
     )
 
 

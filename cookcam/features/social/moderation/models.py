@@ -1,17 +1,15 @@
-"""Reports, their targets, and the notices about decisions."""
+"""Reports and their targets."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from attrs import frozen
-from msgspec import Struct
 
 from cookcam.errors import NotFound
 
-TargetType = Literal["recipe", "photo", "comment", "message", "user"]
+TargetType = Literal["recipe", "photo", "comment", "message", "review", "user"]
 Reason = Literal[
     "spam", "harassment", "hate", "sexual", "violence", "dangerous", "copyright", "other"
 ]
@@ -49,22 +47,3 @@ class DecidedReports:
 
     report: StoredReport
     reporters: list[UUID]
-
-
-class ReportDecided(Struct):
-    """To the reporter: `upheld` means that the content was hidden."""
-
-    report_id: UUID
-    target_type: TargetType
-    target_id: str
-    upheld: bool
-
-
-class ContentModerated(Struct):
-    """To the author: the content was hidden, or is visible again."""
-
-    target_type: TargetType
-    target_id: str
-    hidden: bool
-    reason: Reason
-    decided_at: datetime

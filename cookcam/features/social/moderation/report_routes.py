@@ -43,7 +43,7 @@ def routes(moderation: Moderation) -> Routes:
     @validate_request(ReportRequest)
     @validate_response(ReportResponse, 201)
     async def report(caller: Identity, data: ReportRequest) -> tuple[ReportResponse, int]:
-        """Report a recipe, photo, comment, message or user to the moderators."""
+        """Report a recipe, photo, comment, message, review or user to the moderators."""
         return ReportResponse(True, await moderation.report(caller, data)), 201
 
     @bp.get("/moderation/reports")

@@ -14,7 +14,8 @@ Text = Annotated[str, Meta(max_length=1000)]
 
 
 class ReportRequest(Struct):
-    """`target_id` of a message is `<session id>/<seq>`, of other content its id."""
+    """`target_id` of a message is `<session id>/<seq>`, of a review `<recipe id>/<user id>`, and of
+    other content its id."""
 
     target_type: TargetType
     target_id: Annotated[str, Meta(min_length=1, max_length=200)]

@@ -10,24 +10,16 @@ from attrs import frozen
 
 from cookcam.errors import ValidationError
 from cookcam.features.recipes.catalogue.service import Recipes
-from cookcam.features.social.moderation.models import (
-    ContentModerated,
-    DecidedReports,
-    Decision,
-    ReportDecided,
-    TargetNotFound,
-)
+from cookcam.features.social.moderation.models import DecidedReports, Decision, TargetNotFound
 from cookcam.features.social.moderation.requests import ReportRequest
 from cookcam.features.social.moderation.store import ReportStore
 from cookcam.identity import Identity
-from cookcam.realtime.notifiers import UserNotifier
 
 
 @frozen
 class Moderation:
     store: ReportStore
     recipes: Recipes
-    notifier: UserNotifier
     now: Callable[[], datetime]
 
     async def report(self, reporter: Identity, request: ReportRequest) -> UUID:
@@ -49,26 +41,7 @@ class Moderation:
 
         Raises NotFound, and Conflict for a report that is not in the state the decision needs.
         """
-        decided = await self.store.decide(moderator.user_id, report_id, decision, note)
-        report = decided.report
-        if decision != "dismiss" and report.target_type in ("recipe", "user"):
+        decided = await self.store.decide(moderator.user_id, report_id, decision, note, self.now())
+        if decision != "dismiss" and decided.report.target_type in ("recipe", "user"):
             await self.recipes.visibility_changed()
-        for reporter in decided.reporters:
-            upheld = decision == "hide"
-            data = ReportDecided(report.id, report.target_type, report.target_id, upheld)
-            self._notify(reporter, "report_decided", data)
-        if decision != "dismiss" and report.author_id is not None:
-            moderated = ContentModerated(
-                report.target_type,
-                report.target_id,
-                decision == "hide",
-                report.reason,
-                self.now(),
-            )
-            self._notify(report.author_id, "content_moderated", moderated)
         return decided
-
-    def _notify(self, user_id: UUID, kind: str, data: object) -> None:
-        self.notifier.send_to_user(
-            user_id, "user_notification", {"type": kind, "data": data, "timestamp": self.now()}
-        )

@@ -6,7 +6,8 @@ as SERVICE.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final, LiteralString
 from uuid import UUID
 
@@ -14,6 +15,12 @@ from attrs import frozen
 
 from cookcam.database import SERVICE, Database, Transaction
 from cookcam.errors import Conflict, NotFound
+from cookcam.features.messaging.notifications.messages import (
+    Notification,
+    content_moderated,
+    report_decided,
+)
+from cookcam.features.messaging.notifications.queue_store import QueueStore
 from cookcam.features.pages import PageKey, newest_first, time_text
 from cookcam.features.social.moderation.models import (
     DecidedReports,
@@ -41,6 +48,11 @@ select m.user_id as author_id, m.message as content
 from public.live_cooking_messages m
 where m.session_id = split_part(%(target_id)s, '/', 1)
   and m.seq::text = split_part(%(target_id)s, '/', 2)""",
+    "review": """
+select r.user_id as author_id, r.review as content
+from public.recipe_ratings r
+where r.recipe_id::text = split_part(%(target_id)s, '/', 1)
+  and r.user_id::text = split_part(%(target_id)s, '/', 2) and r.review <> ''""",
     "user": """
 select u.id as author_id, u.name as content
 from public.users u where u.id::text = %(target_id)s""",
@@ -62,6 +74,10 @@ where id::text = %(target_id)s""",
 update public.live_cooking_messages set hidden_at = case when %(hidden)s then now() end
 where session_id = split_part(%(target_id)s, '/', 1)
   and seq::text = split_part(%(target_id)s, '/', 2)""",
+    "review": """
+update public.recipe_ratings set hidden_at = case when %(hidden)s then now() end
+where recipe_id::text = split_part(%(target_id)s, '/', 1)
+  and user_id::text = split_part(%(target_id)s, '/', 2)""",
     "user": """
 update public.users set hidden_at = case when %(hidden)s then now() end
 where id::text = %(target_id)s""",
@@ -124,7 +140,8 @@ returning reporter_id as id"""
 AUDIT: LiteralString = """
 insert into public.moderation_actions
   (report_id, moderator_id, action, target_type, target_id, note)
-values (%(report_id)s, %(moderator)s, %(action)s, %(target_type)s, %(target_id)s, %(note)s)"""
+values (%(report_id)s, %(moderator)s, %(action)s, %(target_type)s, %(target_id)s, %(note)s)
+returning id"""
 
 
 @frozen
@@ -135,6 +152,7 @@ class ReporterRow:
 @frozen
 class ReportStore:
     database: Database
+    notifications: QueueStore
 
     async def target(
         self, reader: Identity, target_type: TargetType, target_id: str
@@ -167,9 +185,15 @@ class ReportStore:
         )
 
     async def decide(
-        self, moderator: UUID, report_id: UUID, decision: Decision, note: str | None
+        self,
+        moderator: UUID,
+        report_id: UUID,
+        decision: Decision,
+        note: str | None,
+        now: datetime,
     ) -> DecidedReports:
-        """Apply a decision to the reported content, to all its reports and to the audit rows.
+        """Apply a decision to the reported content, to all its reports and to the audit rows, and
+        notify the reporters and the author of the content.
 
         Raises NotFound, and Conflict for a report that is not in the state the decision needs.
         """
@@ -186,7 +210,7 @@ class ReportStore:
                     hidden=decision == "hide",
                 )
             closed = await self._close(tx, moderator, report, decision)
-            await tx.execute(
+            action_id: int = await tx.fetch_value(
                 AUDIT,
                 report_id=report.id,
                 moderator=moderator,
@@ -194,6 +218,9 @@ class ReportStore:
                 target_type=report.target_type,
                 target_id=report.target_id,
                 note=note,
+            )
+            await self.notifications.add(
+                tx, _notifications(report, closed, decision, f"moderation:{action_id}", now)
             )
         return DecidedReports(report, closed)
 
@@ -209,3 +236,16 @@ class ReportStore:
                 ReporterRow, CLOSE, moderator=moderator, status=status, **target
             )
         return [row.id for row in rows if row.id is not None]
+
+
+def _notifications(
+    report: StoredReport, reporters: Sequence[UUID], decision: Decision, key: str, now: datetime
+) -> list[Notification]:
+    target = {"target_type": report.target_type, "target_id": report.target_id}
+    hidden = decision == "hide"
+    data = {"report_id": report.id, **target, "upheld": hidden}
+    notifications = [report_decided(reporter, data, key, now) for reporter in reporters]
+    if decision != "dismiss" and report.author_id is not None:
+        data = {**target, "hidden": hidden, "reason": report.reason, "decided_at": now}
+        notifications.append(content_moderated(report.author_id, data, key, now))
+    return notifications
