@@ -22,6 +22,7 @@ from cookcam.app.asyncapi import asyncapi_routes
 from cookcam.app.clients import open_clients
 from cookcam.app.container import Container
 from cookcam.app.reports import ConnectionReports, TaskReports, database_timings
+from cookcam.app.tracing import open_tracing
 from cookcam.config import Config
 from cookcam.database import Database
 from cookcam.errors import NotFound
@@ -85,6 +86,7 @@ async def open_container(
     metrics = Metrics()
     metrics.describe_build(config.release, config.server.version)
     async with (
+        open_tracing(config, metrics),
         open_sentry(
             dsn=config.observability.sentry_dsn,
             environment=config.environment,

@@ -459,6 +459,26 @@ class ObservabilityConfig:
         about="where error reports go",
         source="Sentry: Project Settings, Client Keys",
     )
+    otlp_endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        read=addresses.url("https", "http"),
+        about="OpenTelemetry collector for traces over HTTP, such as http://localhost:4318; without"
+        " it nothing is traced",
+    )
+    otlp_headers: Secret | None = setting(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        read=readers.header_secret(),
+        about="headers for the collector, such as api-key=…, separated by commas",
+    )
+    trace_ratio: float = setting(
+        "OTEL_TRACES_SAMPLER_ARG",
+        default=1.0,
+        read=readers.number(0, 1),
+        about="share of the traces that is recorded, 0 to 1",
+    )
+    service_name: str = setting(
+        "OTEL_SERVICE_NAME", default="cookcam", read=readers.text, about="service name of traces"
+    )
 
 
 @frozen

@@ -20,6 +20,7 @@ from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats, Slo
 from cookcam.database.transaction import Transaction, read, read_text, row_factory_for, write
 from cookcam.errors import NotFound
 from cookcam.lifecycle.mode import OperatingMode
+from cookcam.observability.tracing import statement_span
 
 if TYPE_CHECKING:
     from cookcam.config import DatabaseConfig
@@ -130,16 +131,17 @@ class Database:
     @asynccontextmanager
     async def transaction_as(self, actor: Actor) -> AsyncGenerator[Transaction]:
         """Open a transaction: committed when the block ends, rolled back when it raises."""
-        async with self._pool.connection() as connection:
-            transaction, started = Transaction(connection), perf_counter()
-            try:
-                transaction.begin(actor, self._statement_timeout, read_only=self._read_only)
-                yield transaction
-                await transaction.commit()
-            finally:
-                # The pool rolls back an uncommitted transaction when the connection is returned.
-                transaction.end()
-                self._timings.transaction(perf_counter() - started)
+        with statement_span("transaction"):
+            async with self._pool.connection() as connection:
+                transaction, started = Transaction(connection), perf_counter()
+                try:
+                    transaction.begin(actor, self._statement_timeout, read_only=self._read_only)
+                    yield transaction
+                    await transaction.commit()
+                finally:
+                    # The pool rolls back an uncommitted transaction when it gets the connection.
+                    transaction.end()
+                    self._timings.transaction(perf_counter() - started)
 
     async def fetch_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
@@ -192,14 +194,15 @@ class Database:
         self, actor: Actor, statement: LiteralString, /, **params: object
     ) -> bytes | None:
         """Read JSON that the statement builds, in one round trip, or None without a row."""
-        async with self._pool.connection() as connection:
-            started = perf_counter()
-            try:
-                return await read_text(
-                    connection, actor, self._statement_timeout, statement, params
-                )
-            finally:
-                self._timings.read(self._measure(statement, started))
+        with statement_span("read", statement):
+            async with self._pool.connection() as connection:
+                started = perf_counter()
+                try:
+                    return await read_text(
+                        connection, actor, self._statement_timeout, statement, params
+                    )
+                finally:
+                    self._timings.read(self._measure(statement, started))
 
     async def write_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
@@ -208,20 +211,21 @@ class Database:
 
         The statement is not cancelled once it has been sent.
         """
-        async with self._pool.connection() as connection:
-            started = perf_counter()
-            try:
-                rows = await write(
-                    connection,
-                    actor,
-                    self._statement_timeout,
-                    row_factory_for(model),
-                    statement,
-                    params,
-                    read_only=self._read_only,
-                )
-            finally:
-                self._timings.write(self._measure(statement, started))
+        with statement_span("write", statement):
+            async with self._pool.connection() as connection:
+                started = perf_counter()
+                try:
+                    rows = await write(
+                        connection,
+                        actor,
+                        self._statement_timeout,
+                        row_factory_for(model),
+                        statement,
+                        params,
+                        read_only=self._read_only,
+                    )
+                finally:
+                    self._timings.write(self._measure(statement, started))
         return rows[0] if rows else None
 
     async def _read(
@@ -231,14 +235,15 @@ class Database:
         statement: LiteralString,
         params: Mapping[str, object],
     ) -> list[T]:
-        async with self._pool.connection() as connection:
-            started = perf_counter()
-            try:
-                return await read(
-                    connection, actor, self._statement_timeout, rows, statement, params
-                )
-            finally:
-                self._timings.read(self._measure(statement, started))
+        with statement_span("read", statement):
+            async with self._pool.connection() as connection:
+                started = perf_counter()
+                try:
+                    return await read(
+                        connection, actor, self._statement_timeout, rows, statement, params
+                    )
+                finally:
+                    self._timings.read(self._measure(statement, started))
 
     @property
     def _read_only(self) -> bool:

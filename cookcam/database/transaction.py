@@ -30,6 +30,7 @@ from cookcam.database.actors import Actor, DatabaseRole
 from cookcam.database.connection import Connection
 from cookcam.database.failures import translate_errors
 from cookcam.errors import DatabaseError, NotFound, ServiceUnavailable
+from cookcam.observability.tracing import statement_span
 
 T = TypeVar("T")
 
@@ -135,7 +136,8 @@ class Transaction:
         self._require_open()
         await trio.lowlevel.checkpoint_if_cancelled()
         self._pending.append(self._render(statement, params))
-        return await self._send(AsyncClientCursor(self._connection, row_factory=rows))
+        with statement_span("statement", statement):
+            return await self._send(AsyncClientCursor(self._connection, row_factory=rows))
 
     async def _send(self, cursor: AsyncClientCursor[T]) -> AsyncClientCursor[T]:
         """Send all pending statements in one message. The result is that of the last statement."""

@@ -13,7 +13,7 @@ connections while the server drains is the listener's task (`cookcam.serving`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import trio
@@ -46,6 +46,7 @@ from cookcam.lifecycle.mode import OperatingMode
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import UNTRACED, ErrorReporter, NoReports
+from cookcam.observability.tracing import Kind, Span, span
 
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
@@ -57,6 +58,8 @@ _TRANSPORT = RouteOptions(traffic=Traffic.EXEMPT)
 
 # A trace of a probe is useless, and isolating its breadcrumbs costs more than serving it.
 _UNTRACED = nullcontext(UNTRACED)
+
+_UNTRACED_SPAN = nullcontext[Span | None](None)
 
 _OVER_TLS: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
 _OVER_HTTP: tuple[Header, ...] = (VARY, *PLAIN_SECURITY_HEADERS)
@@ -149,7 +152,10 @@ class Edge:
                     if exempt
                     else self._reporter.request(info.method, canonical(info.path)) as trace
                 ):
-                    await self._respond(scope, receive, headers, options, info, response)
+                    with _UNTRACED_SPAN if exempt else _request_span(info, headers) as current:
+                        await self._respond(scope, receive, headers, options, info, response)
+                        if current is not None:
+                            _describe(current, info, response.status)
                     trace.finish(info.route, response.status)
             except ServiceOverloaded as overload:
                 if place is not None:  # raised by the app, not by admission
@@ -251,6 +257,29 @@ class Edge:
             raise
         if verdict is not None:
             info.quota = quota_headers(verdict)
+
+
+def _request_span(
+    info: RequestInfo, headers: dict[bytes, bytes]
+) -> AbstractContextManager[Span | None]:
+    parent = headers.get(b"traceparent")
+    decoded = None if parent is None else parent.decode("latin-1")
+    return span(info.method, Kind.SERVER, parent=decoded)
+
+
+def _describe(current: Span, info: RequestInfo, status: int) -> None:
+    """Set the name and the attributes of a request's span."""
+    current.name = f"{info.method} {info.route}"
+    current.attributes |= {
+        "http.request.method": info.method,
+        "http.route": info.route,
+        "http.response.status_code": status,
+        "cookcam.request_id": info.request_id,
+    }
+    if info.user_id is not None:
+        current.attributes["enduser.id"] = info.user_id
+    if status >= 500:
+        current.error = str(status)
 
 
 def _is_over_tls(scope: Any, headers: dict[bytes, bytes]) -> bool:

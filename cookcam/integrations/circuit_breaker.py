@@ -22,6 +22,7 @@ from attrs import define, field
 
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.integrations.pause import Backoff
+from cookcam.observability.tracing import Kind, child_span
 
 T = TypeVar("T")
 
@@ -93,7 +94,8 @@ class CircuitBreaker:
         started, deadline = trio.current_time(), trio.current_effective_deadline()
         outcome: Outcome = "cancelled"
         try:
-            yield
+            with child_span(self.service, Kind.CLIENT):
+                yield
             outcome = "ok"
         except Exception as error:
             outcome = self._outcome_of(error)

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import trio
 from attrs import define, field
 
+from cookcam.observability.tracing import TRACEPARENT, current_span
+
 if TYPE_CHECKING:
-    import httpx  # noqa: F401 - named in a base class
+    import httpx
 
 CLOSE_TIMEOUT = 1.0
+
+
+async def send_traceparent(request: httpx.Request) -> None:
+    """Event hook of a client: continues the current trace at the service."""
+    current = current_span()
+    if current is not None:
+        request.headers[TRACEPARENT] = current.traceparent
+
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.integrations.circuit_breaker import CircuitBreaker, CircuitOpen
-from cookcam.integrations.http_client import LazyHttpClient
+from cookcam.integrations.http_client import LazyHttpClient, send_traceparent
 from cookcam.integrations.trust import trusted
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class ProviderHttpClient:
             # The policy's cancel scopes limit the call; these timeouts are per step, as a fallback.
             timeout=httpx.Timeout(10.0, connect=5.0),
             limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),
-            event_hooks={"response": [raise_unavailable]},
+            event_hooks={"request": [send_traceparent], "response": [raise_unavailable]},
         )
 
 

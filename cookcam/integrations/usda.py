@@ -23,7 +23,7 @@ from attrs import Factory, define, field, frozen
 from cookcam.config.readers import Secret
 from cookcam.errors import RetryLater, ServiceAuthError, ServiceError, ServiceUnavailable
 from cookcam.integrations.circuit_breaker import CircuitBreaker
-from cookcam.integrations.http_client import LazyHttpClient
+from cookcam.integrations.http_client import LazyHttpClient, send_traceparent
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.trust import trusted
 
@@ -213,6 +213,7 @@ def _new_connections(base_url: str, api_key: Secret) -> httpx.AsyncClient:
         base_url=base_url,
         verify=trusted(),
         headers={"X-Api-Key": api_key.reveal(), "Accept": "application/json"},
+        event_hooks={"request": [send_traceparent]},
         timeout=httpx.Timeout(10.0, connect=3.0),
         limits=httpx.Limits(max_connections=10, max_keepalive_connections=5),
     )

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from cookcam.errors import ServiceUnavailable, SwitchedOff
 from cookcam.lifecycle.work import Work
+from cookcam.observability.tracing import span
 
 INITIAL_BACKOFF = 0.5
 """Seconds before a failed task is restarted; doubled after each failure up to MAX_BACKOFF."""
@@ -57,11 +58,14 @@ async def run_periodically(
     Each wait is the interval times a random factor in `spread`: instances that started together do
     not run together. An exception of `step` ends it; `Background` restarts a task that raised.
     """
+    name = trio.lowlevel.current_task().name
     if at_once:
-        await step()
+        with span(name):
+            await step()
     while True:
         await trio.sleep(interval * random.uniform(*spread))  # noqa: S311 - jitter
-        await step()
+        with span(name):
+            await step()
 
 
 @define(eq=False)

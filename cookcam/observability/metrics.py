@@ -270,6 +270,9 @@ class Metrics:
         self.error_reports_total = counter(
             "error_reports_total", "Error reports that were made, dropped or failed", "outcome"
         )
+        self.trace_spans_total = counter(
+            "trace_spans_total", "Spans: stored by the collector, lost or dropped", "outcome"
+        )
         self.rate_limits_shared = Gauge(
             "rate_limits_shared",
             "1 while rate limits are counted in Redis, for all instances together",

@@ -20,6 +20,7 @@ from cookcam.http.validation import invalid_fields, to_model
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import OTHER, Metrics
 from cookcam.observability.reports import ErrorReporter
+from cookcam.observability.tracing import Kind, span
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import ClosedHandler, Event, EventResponse, Events, RecoveredHandler
 from cookcam.realtime.frames import MAX_EVENT
@@ -90,7 +91,7 @@ class Router:
             return EventResult(error=error, only_if_requested=True)
         with log_context(userId=str(caller.user_id), socketId=caller.id, socketEvent=name):
             try:
-                with trio.fail_after(self.handler_timeout):
+                with span(f"event {name}", Kind.SERVER), trio.fail_after(self.handler_timeout):
                     response = await _call_handler(event, caller, data)
             except RateLimited as error:
                 # A limit of the feature counts like the limits of the router.

@@ -67,6 +67,7 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "rate_limited_total": "counter",
         "rate_limit_fallbacks_total": "counter",
         "rate_limits_shared": "gauge",
+        "trace_spans_total": "counter",
         "tasks_running": "gauge",
         "task_restarts_total": "counter",
         "drain_seconds": "gauge",

@@ -42,6 +42,7 @@ class RowBuffer:
     write: Callable[[Sequence[bytes]], Awaitable[None]]
     count: Callable[[str, int], None] = _no_count
     max_rows: int = MAX_ROWS
+    final_timeout: float = FINAL_FLUSH_TIMEOUT
     _rows: deque[bytes] = field(factory=deque[bytes], init=False)
     _bytes: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
@@ -91,7 +92,7 @@ class RowBuffer:
         self._added = trio.Event()
 
     async def _flush_finally(self) -> None:
-        with trio.move_on_after(FINAL_FLUSH_TIMEOUT, shield=True):
+        with trio.move_on_after(self.final_timeout, shield=True):
             try:
                 await self.flush()
             except AppError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import Factory, define, field
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.http_client import Lazy
+from cookcam.integrations.http_client import Lazy, send_traceparent
 from cookcam.integrations.openai.errors import AttemptFailed, attempt_failure, unusable
 from cookcam.integrations.trust import trusted
 
@@ -49,6 +49,7 @@ class Library:
             max_retries=0,
             timeout=timeout,
             http_client=httpx.AsyncClient(
+                event_hooks={"request": [send_traceparent]},
                 timeout=timeout,
                 limits=limits,
                 verify=trusted(),

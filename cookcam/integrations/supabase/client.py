@@ -35,7 +35,7 @@ from cookcam.errors import (
     TokenExpired,
 )
 from cookcam.integrations.circuit_breaker import CircuitBreaker
-from cookcam.integrations.http_client import LazyHttpClient
+from cookcam.integrations.http_client import LazyHttpClient, send_traceparent
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.supabase.auth_errors import (
     AccountExists,
@@ -339,6 +339,7 @@ def _new_connections() -> httpx.AsyncClient:
     # The callers' cancel scopes limit the calls; these timeouts are per step, as a fallback.
     return httpx.AsyncClient(
         verify=trusted(),
+        event_hooks={"request": [send_traceparent]},
         timeout=httpx.Timeout(10.0, connect=3.0),
         limits=httpx.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=30),
     )

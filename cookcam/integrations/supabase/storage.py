@@ -27,7 +27,7 @@ from cookcam.errors import (
     ServiceUnavailable,
 )
 from cookcam.integrations.circuit_breaker import CircuitBreaker
-from cookcam.integrations.http_client import LazyHttpClient
+from cookcam.integrations.http_client import LazyHttpClient, send_traceparent
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.trust import trusted
 
@@ -229,6 +229,7 @@ def _new_connections() -> httpx.AsyncClient:
 
     return httpx.AsyncClient(
         verify=trusted(),
+        event_hooks={"request": [send_traceparent]},
         timeout=httpx.Timeout(READ_TIMEOUT, connect=3.0),
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30),
     )
