@@ -37,7 +37,7 @@ def task_rows(
     about = node["about"]
     work = " ".join(about[key] for key in ("method", "path", "socketEvent") if key in about)
     name = f"{node['name']} [{work}]" if work else node["name"]
-    deadline = "" if node["deadline"] is None else f"{node['deadline']:.1f}s"
+    deadline = "" if node["deadline"] is None else duration(max(node["deadline"], 0.0))
     if node["cancelled"]:
         deadline = "cancelled"
     age = duration(node["age"])

@@ -12,6 +12,7 @@ import trio
 from jsonschema import Draft202012Validator
 
 from tests.contract.server import ContractServer, open_contract_server
+from tests.identity.project import PASSWORD
 from tests.images.pictures import plain
 from tests.support.chromium import Page, open_page
 
@@ -138,3 +139,49 @@ async def test_files_are_uploaded(
         await page.wait_for("document.querySelector('#form textarea').value.includes('/9j/')")
     status, shown = await sent(page)
     assert status in (200, 201), shown
+
+
+async def test_page_signs_in_and_shows_examples_of_responses(
+    page: Page, stub: ContractServer
+) -> None:
+    ann = await stub.person("Ann")
+    await page.evaluate(
+        f"document.querySelector('#sign-in [name=email]').value = {json.dumps(ann.email)};"
+        f"document.querySelector('#sign-in [name=password]').value = {json.dumps(PASSWORD)};"
+        "document.querySelector('#sign-in form').requestSubmit()"
+    )
+    await page.wait_for(
+        f"document.getElementById('session').textContent === {json.dumps(ann.email)}"
+    )
+    await opened_form(page, "GET", "/api/v1/auth/me")
+    assert '"email": ' in await page.evaluate("window.box.querySelector('pre.code').textContent")
+    status, shown = await sent(page)
+    assert status == 200
+    assert ann.email in shown
+    await page.evaluate(
+        "document.getElementById('filter').value = 'post login';"
+        "document.getElementById('filter').dispatchEvent(new Event('input'))"
+    )
+    assert await page.evaluate("document.getElementById('found').textContent") == "1 found"
+
+
+async def test_event_page_connects_sends_an_event_and_shows_the_reply(
+    page: Page, stub: ContractServer
+) -> None:
+    ann = await stub.person("Ann")
+    await page.open(f"{stub.server.url}/api-docs/events#receive-update_cooking_status")
+    box = "document.getElementById('receive-update_cooking_status')"
+    await page.wait_for(f"{box}?.open && {box}.querySelector('form')")
+    await page.evaluate(
+        f"document.getElementById('token').value = '{ann.token}';"
+        "document.getElementById('connect').click()"
+    )
+    await page.wait_for("document.getElementById('state').dataset.state === 'live'")
+    await page.evaluate(f"{box}.querySelector('form').requestSubmit()")
+    frames = "[...document.querySelectorAll('#log strong')].map((one) => one.textContent)"
+    await page.wait_for(f"{frames}.includes('ack')")
+    assert set(await page.evaluate(frames)) == {
+        *("connected", "authenticated", "update_cooking_status", "ack")
+    }
+    assert ann.token not in await page.evaluate("document.getElementById('log').textContent")
+    assert [entry for entry in page.messages if "Content Security Policy" in entry] == []

@@ -23,7 +23,7 @@ function responseParts(schemas, responses) {
     parts.push(
       element("details", {},
         element("summary", {}, `${status} ${response.description || ""} `,
-          element("code", {}, schema ? schemas.type(schema) : "")),
+          element("code", {}, schema && schema.$ref ? schemas.type(schema) : "")),
         ...tables,
         ...(content && content.example !== undefined ? [element("h3", {}, "Example"), codeBlock(content.example)] : [])),
     );

@@ -27,7 +27,7 @@ MAX_LISTED: Final = 50
 REFRESH: Final[Mapping[Section, timedelta]] = {
     "health": timedelta(seconds=3),
     "errors": timedelta(seconds=2),
-    "tasks": timedelta(seconds=2),
+    "tasks": timedelta(seconds=3),
     "webhooks": timedelta(seconds=4),
     "reports": timedelta(seconds=4),
     "drain": timedelta(),

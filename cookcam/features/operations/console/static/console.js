@@ -4,6 +4,7 @@
 
 const RECONNECT_MS = [500, 1000, 2000, 4000];
 const SPAN_MS = 5 * 60 * 1000;
+const MIN_SPAN_MS = 60 * 1000;
 const PHASES = {
   starting: "This process is starting.",
   notice: "Draining: the sockets have been notified.",
@@ -209,6 +210,18 @@ function roundUp(value) {
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
 }
 
+// The time that the charts show: from the first sample on, at least a minute.
+function span() {
+  const shown = samples[samples.length - 1].at - samples[0].at;
+  return Math.min(SPAN_MS, Math.max(MIN_SPAN_MS, shown));
+}
+
+function ago(ms) {
+  const seconds = Math.round(ms / 1000);
+  const rest = seconds % 60 ? ` ${seconds % 60} s` : "";
+  return `${Math.floor(seconds / 60)} min${rest} ago`;
+}
+
 function format(value) {
   if (value >= 10000) return `${(value / 1000).toFixed(0)}k`;
   return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toFixed(1);
@@ -235,9 +248,10 @@ class Chart {
   }
 
   point(event) {
+    if (!samples.length) return;
     const { left, width } = this.svg.getBoundingClientRect();
-    const end = samples.length ? samples[samples.length - 1].at : Date.now();
-    this.choose(end - SPAN_MS * (1 - (event.clientX - left) / width));
+    const end = samples[samples.length - 1].at;
+    this.choose(end - span() * (1 - (event.clientX - left) / width));
   }
 
   step(event) {
@@ -266,7 +280,7 @@ class Chart {
     const end = samples[samples.length - 1].at;
     const highest = Math.max(...samples.flatMap((sample) => this.keys.map((key) => sample[key])));
     const limit = roundUp(highest * 1.05);
-    const x = (at) => width * (1 - (end - at) / SPAN_MS);
+    const x = (at) => width * (1 - (end - at) / span());
     const y = (value) => bottom - (bottom - 14) * (value / limit);
     const parts = [];
     for (const share of [0, 0.5, 1]) {
@@ -274,7 +288,7 @@ class Chart {
       parts.push(node("line", { class: "grid", x1: 0, x2: width, y1: line, y2: line }));
       if (share) parts.push(node("text", { x: 0, y: line - 3 }, format(limit * share)));
     }
-    parts.push(node("text", { x: 0, y: height - 3 }, "5 min ago"));
+    parts.push(node("text", { x: 0, y: height - 3 }, ago(span())));
     parts.push(node("text", { x: width, y: height - 3, "text-anchor": "end" }, "now"));
     this.keys.forEach((key, number) => {
       const points = samples.map((sample) => `${x(sample.at).toFixed(1)} ${y(sample[key]).toFixed(1)}`);
