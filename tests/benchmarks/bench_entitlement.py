@@ -75,13 +75,13 @@ class Bench:
         self.stripe.pay(session.id)
         events = self.stripe.events[known:]
         # A subscription may be born incomplete: then its payment is what entitles.
-        told = next(
+        received = next(
             event
             for event in events
             if event["type"].startswith("customer.subscription.")
             and event["data"]["object"]["status"] == "active"
         )
-        body = orjson.dumps(told)
+        body = orjson.dumps(received)
         headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
         return partial(self._post, f"{WEBHOOK}/stripe", body, headers)
 
@@ -160,7 +160,7 @@ async def open_bench(database_url: str, folder: Path) -> AsyncIterator[Bench]:
         yield Bench(http, gotrue, database_url, stripe, client, apple, google)
 
 
-def told(name: str, waits: Sequence[float]) -> None:
+def received(name: str, waits: Sequence[float]) -> None:
     first, others = waits[0], waits[1:]
     sys.stdout.write(
         f"{name:<12} median {percentile(others, 0.5):6.1f} ms  p99 {percentile(others, 0.99):6.1f}"
@@ -176,19 +176,19 @@ async def run(database_url: str, folder: Path, purchases: int) -> None:
             ("Google Play", bench.of_google),
         ):
             gc.freeze()  # this process's own pauses are not what is measured
-            told(name, await bench.measure(of, purchases + 1))
+            received(name, await bench.measure(of, purchases + 1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--purchases", type=int, default=100)
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cluster = start_cluster(folder / "postgres")
         with cluster.temporary(TEMPLATE) as name:
             url = cluster.url(name, "cookcam_app")
-            trio.run(run, url, folder, asked.purchases)
+            trio.run(run, url, folder, requested.purchases)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, name: str, *clients: str) -> None:
             after = server.ask(measure=True)
             held = server.ask(hold=options.seconds)
             drain = server.ask(drain=True)
-            told = them.hear()
+            received = them.hear()
         to_the_end = server.end() - drain["cpu_before"]
     memory = (after["bytes"] - before["bytes"]) / count
     tasks = (after["tasks"] - before["tasks"]) / count
@@ -48,8 +48,9 @@ def run(options: argparse.Namespace, name: str, *clients: str) -> None:
     print(
         f"  drain       {drain['seconds']:6.2f} s, {drain['cpu']:.2f} s of CPU, "
         f"{to_the_end:.2f} s to the end of the process; "
-        f"{told['server_shutdown']} told, {told['close_codes'].get('1001', 0)} closed with 1001, "
-        f"{told['ends_after_close']} in order, {told['broken']} broken"
+        f"{received['server_shutdown']} told, "
+        f"{received['close_codes'].get('1001', 0)} closed with 1001, "
+        f"{received['ends_after_close']} in order, {received['broken']} broken"
     )
 
 

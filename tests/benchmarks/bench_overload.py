@@ -32,7 +32,7 @@ import trio
 from attrs import frozen
 
 from cookcam.app.readiness import WARM_UP_DELAY
-from tests.support.lean_http import LeanConnection, Refused, request_bytes
+from tests.support.lean_http import LeanConnection, Rejected, request_bytes
 from tests.support.ports import free_ports
 from tests.support.sandbox_process import sandbox_process
 from tests.support.server_process import ServerProcess, started_server
@@ -74,7 +74,7 @@ class Reads:
     """What wrk counted; per second where it says so."""
 
     good: float
-    refused: float
+    rejected: float
     without_retry_after: int
     other: int
     errors: int
@@ -135,7 +135,7 @@ async def recovery(server: ServerProcess, token: str) -> float:
     while True:
         try:
             took = await probe(server.url + PATH, token)
-        except Refused:
+        except Rejected:
             took = FAST
         if took < FAST:
             return trio.current_time() - began
@@ -160,7 +160,7 @@ async def overload(
             f"{connections:5} connections: {reads.good:4.0f} good/s, "
             f"ratio {reads.good / peak.good:4.2f}, "
             f"cpu ratio {reads.good_per_cpu_second / peak.good_per_cpu_second:4.2f}, "
-            f"{reads.refused:.0f} 503/s ({reads.without_retry_after} without Retry-After), "
+            f"{reads.rejected:.0f} 503/s ({reads.without_retry_after} without Retry-After), "
             f"health {health[int((len(health) - 1) * 0.99)]:.3f} s of {len(health)}, "
             f"recovery {recovered:.2f} s, {reads.other} other answers, {reads.errors} errors",
             flush=True,

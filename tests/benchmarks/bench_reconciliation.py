@@ -67,7 +67,7 @@ class Done:
     status: int
     seconds: float
     megabytes: float
-    said: str
+    reported: str
 
 
 def start_stripe(users: list[str]) -> StripeProcess:
@@ -122,9 +122,9 @@ def reconcile(environ: dict[str, str], kill_after: float | None = None) -> Done:
                 process.kill()
             time.sleep(0.02)
         output.seek(0)
-        said = output.read().strip()
+        reported = output.read().strip()
     seconds = time.perf_counter() - began
-    return Done(process.returncode, seconds, megabytes, said)
+    return Done(process.returncode, seconds, megabytes, reported)
 
 
 def peak_megabytes(pid: int) -> float:
@@ -207,13 +207,13 @@ def run_whole(
     empty = reconcile(environ)
     tell("nothing differs", empty, stripe.requests())
     make_differ(connection, differing)
-    before, asked = found(connection), stripe.requests()
+    before, requested = found(connection), stripe.requests()
     done = reconcile(environ)
-    tell(f"{differing} differ", done, stripe.requests() - asked)
-    assert f"{differing} differed, {differing} corrected" in done.said, done
+    tell(f"{differing} differ", done, stripe.requests() - requested)
+    assert f"{differing} differed, {differing} corrected" in done.reported, done
     print(f"   history: {found(connection) - before} lines")
     again = reconcile(environ)
-    assert " 0 differed" in again.said, again
+    assert " 0 differed" in again.reported, again
     return done.seconds
 
 
@@ -225,9 +225,9 @@ def run_killed(
     kill_after: float,
 ) -> None:
     make_differ(connection, differing)
-    asked = stripe.requests()
+    requested = stripe.requests()
     killed = reconcile(environ, kill_after)
-    first = stripe.requests() - asked
+    first = stripe.requests() - requested
     row = connection.execute(
         "select step, total_checked from public.reconciliation_runs where finished_at is null"
     ).fetchone()
@@ -235,15 +235,15 @@ def run_killed(
     assert row is not None, killed
     print(f"killed after {killed.seconds:.1f} s, {first} requests, at {row[0]!r}: {row[1]} checked")
     done = reconcile(environ)
-    second = stripe.requests() - asked - first
+    second = stripe.requests() - requested - first
     tell("the rest", done, second)
-    assert f"{differing} differed, {differing} corrected" in done.said, done
+    assert f"{differing} differed, {differing} corrected" in done.reported, done
 
 
 def tell(what: str, done: Done, requests: int) -> None:
     print(
         f"{what}: {done.seconds:.1f} s, {requests} requests, {done.megabytes:.0f} MB at most,"
-        f" status {done.status}\n   {done.said}",
+        f" status {done.status}\n   {done.reported}",
         flush=True,
     )
 

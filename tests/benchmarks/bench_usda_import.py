@@ -62,14 +62,14 @@ def main(foods: int) -> None:
         print(f"{foods} foods, {bundle.stat().st_size / 1e6:.0f} MB")
         with cluster.temporary(TEMPLATE) as whole:
             done = run(cluster, whole, bundle)
-            print(f"at once: {told(done)}")
+            print(f"at once: {received(done)}")
             trio.run(search, cluster.url(whole, "cookcam_app"))
         fewer = foods // 10
         document = write_json_bundle(
             Path(directory) / "foods.zip", synthetic_foods(fewer), synthetic_nutrients(fewer)
         )
         with cluster.temporary(TEMPLATE) as whole:
-            print(f"JSON: {told(run(cluster, whole, document))}")
+            print(f"JSON: {received(run(cluster, whole, document))}")
         with cluster.temporary(TEMPLATE) as broken:
             url = cluster.url(broken, "cookcam_app")
             started = start(url, bundle)
@@ -77,7 +77,7 @@ def main(foods: int) -> None:
             started.kill()
             started.wait()
             wait_until_alone(as_owner(url))
-            print(f"after a kill half way: {told(run(cluster, broken, bundle))}")
+            print(f"after a kill half way: {received(run(cluster, broken, bundle))}")
             with psycopg.connect(as_owner(url)) as connection:
                 found = connection.execute(
                     "select count(*), count(distinct fdc_id) from public.ingredients"
@@ -115,7 +115,7 @@ def seconds_of_backends(cluster: Cluster) -> float:
     return (int(stat[13]) + int(stat[14])) / os.sysconf("SC_CLK_TCK")
 
 
-def told(done: dict[str, float]) -> str:
+def received(done: dict[str, float]) -> str:
     return (
         f"{done['seconds']:.1f} s, {done['lines']} lines read, {done['foods']} foods written, "
         f"{done['lines'] / done['seconds']:.0f} lines/s, {done['foods'] / done['seconds']:.0f} "

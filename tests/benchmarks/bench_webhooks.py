@@ -205,14 +205,14 @@ async def run(database_url: str, folder: Path, rate: float, seconds: float, shar
         await post_all(bench.webhook, events[:WARM], 20)  # connections, plans of statements
         most = await capacity(server.url, max(2.0, seconds / 2))
         sys.stdout.write(f"{rate:.0f} webhooks/s; the API alone answers {most:.0f} reads/s\n")
-        asked = len(stripe.requests)
+        requested = len(stripe.requests)
         gc.freeze()  # this process's own pauses are not what is measured
         quiet = await bench.stage("quiet", count)
         loaded = await bench.stage("loaded", count, Reads(server.url, most * share))
         saturated = await bench.stage("saturated", count, Reads(server.url))
         sys.stdout.write(
             f"p99 loaded / quiet {loaded / quiet:.1f}; saturated / quiet {saturated / quiet:.1f};"
-            f" {len(stripe.requests) - asked} requests to Stripe for {count * 3} events\n"
+            f" {len(stripe.requests) - requested} requests to Stripe for {count * 3} events\n"
         )
 
 
@@ -221,13 +221,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--share", type=float, default=0.5)
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cluster = start_cluster(folder / "postgres")
         with cluster.temporary(TEMPLATE) as name:
             url = cluster.url(name, "cookcam_app")
-            trio.run(run, url, folder, asked.rate, asked.seconds, asked.share)
+            trio.run(run, url, folder, requested.rate, requested.seconds, requested.share)
 
 
 if __name__ == "__main__":

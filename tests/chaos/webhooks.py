@@ -242,17 +242,17 @@ class Chaos:
             f"{marks[event_id]} times: {event_id}" for event_id in ids if marks[event_id] != 1
         ]
         rows = {row[0]: row[1:] for row in await self._sql(ROWS)}
-        for told in self.stripe.objects("subscription"):
-            item = told["items"]["data"][0]
+        for received in self.stripe.objects("subscription"):
+            item = received["items"]["data"][0]
             theirs = (
-                UUID(told["metadata"]["user_id"]),
+                UUID(received["metadata"]["user_id"]),
                 {399: 2, 999: 3}[item["price"]["unit_amount"]],
-                STATUSES[told["status"]],
+                STATUSES[received["status"]],
                 item["current_period_end"],
-                told["cancel_at_period_end"],
+                received["cancel_at_period_end"],
             )
-            if rows.get(told["id"]) != theirs:
-                wrong.append(f"{told['id']}: {rows.get(told['id'])} is {theirs}")
+            if rows.get(received["id"]) != theirs:
+                wrong.append(f"{received['id']}: {rows.get(received['id'])} is {theirs}")
         return wrong
 
     async def _sql(self, statement: Any) -> list[Any]:
@@ -296,7 +296,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cluster = start_cluster(folder / "postgres")
@@ -305,12 +305,12 @@ def main() -> None:
                 lambda: chaos(
                     cluster.url(database, "cookcam_app"),
                     folder / "lives",
-                    events=asked.events,
-                    kills=asked.kills,
-                    seed=asked.seed,
+                    events=requested.events,
+                    kills=requested.kills,
+                    seed=requested.seed,
                 )
             )
-    print(f"seed {asked.seed}: {outcome.figures()}")
+    print(f"seed {requested.seed}: {outcome.figures()}")
     print("\n".join(outcome.wrong) or "every subscription is as Stripe has it")
     sys.exit(bool(outcome.wrong))
 

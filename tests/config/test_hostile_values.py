@@ -152,7 +152,7 @@ def test_fault_of_a_database_url_says_how_to_write_it(password: str, fault: str)
         "host=a,b&port=1,2,3",
     ],
 )
-def test_option_that_libpq_would_refuse_at_the_first_connection_is_refused(query: str) -> None:
+def test_option_that_libpq_would_refuse_at_the_first_connection_is_rejected(query: str) -> None:
     assert mistakes_of({**DEVELOPMENT, "DATABASE_URL": f"postgresql:///d?{query}"})
 
 
@@ -202,11 +202,11 @@ def test_accepted_dsn_is_accepted_by_sentry(rest: str) -> None:
     "name", ["SUPABASE_ANON_KEY", "OPENAI_API_KEY", "STRIPE_SECRET_KEY", "INTERNAL_API_KEY"]
 )
 @pytest.mark.parametrize("value", ["k" * 40 + "é", "k" * 40 + "\n" + "k", "k\u200b" * 40])
-def test_key_that_no_header_can_carry_is_refused(name: str, value: str) -> None:
+def test_key_that_no_header_can_carry_is_rejected(name: str, value: str) -> None:
     assert mistakes_of({**DEVELOPMENT, name: value}).keys() == {name}
 
 
-def test_key_of_another_kind_is_refused() -> None:
+def test_key_of_another_kind_is_rejected() -> None:
     apns = {"APNS_KEY_ID": "k", "APNS_TEAM_ID": "t"}
     found = mistakes_of({**DEVELOPMENT, **apns, "APNS_PRIVATE_KEY": RSA_KEY})
     assert "P-256" in found["APNS_PRIVATE_KEY"]
@@ -215,7 +215,7 @@ def test_key_of_another_kind_is_refused() -> None:
     assert "RSA" in found["GOOGLE_SERVICE_ACCOUNT_KEY"]
 
 
-def test_tls_files_that_cannot_be_served_are_refused(tmp_path: Path) -> None:
+def test_tls_files_that_cannot_be_served_are_rejected(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     files = {"TLS_CERT_FILE": str(certificate), "TLS_KEY_FILE": str(key)}
     assert "readable" in mistakes_of({**DEVELOPMENT, **files})["TLS_CERT_FILE"]

@@ -78,7 +78,7 @@ def test_repeated_origins_count_once() -> None:
         (",", "none"),
     ],
 )
-def test_refused_origin_says_why(value: str, reason: str) -> None:
+def test_rejected_origin_says_why(value: str, reason: str) -> None:
     line = rejection(value)
     assert reason in line
     assert "origins" in line

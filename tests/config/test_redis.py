@@ -46,14 +46,14 @@ def test_the_older_settings_make_an_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "reported"),
     [
         ({"REDIS_URL": "http://cache"}, "REDIS_URL must be a URL that starts with redis://"),
         ({"REALTIME_BUS": "kafka"}, "REALTIME_BUS must be one of local, postgres, redis"),
         ({"REALTIME_BUS": "redis"}, "REALTIME_BUS must not be redis without REDIS_URL"),
     ],
 )
-def test_what_cannot_be_used_is_told(changes: dict[str, str], said: str) -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_what_cannot_be_used_is_reported(changes: dict[str, str], reported: str) -> None:
+    with pytest.raises(ConfigError) as rejected:
         configured(**changes)
-    assert said in str(refused.value)
+    assert reported in str(rejected.value)

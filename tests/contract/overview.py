@@ -49,7 +49,7 @@ class Row:
     values: Mapping[str, Any] = field(factory=dict)
     keep: Mapping[str, str] = field(factory=dict)
     flagged: bool = False
-    refusals: tuple[Rejection, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
     alias: bool = True
 
 
@@ -82,7 +82,7 @@ ROWS: tuple[Row, ...] = (
         1, "POST", "/auth/signup", NONE,
         ("user.id", "user.email", "token", "refreshToken", "session.access_token", "message"),
         {"email": "{new_email}", "password": "{password}", "name": "Eve"}, 201,
-        refusals=(
+        rejections=(
             Rejection(400, "Email, password, and name are required", {"email": "a@b.c"}),
             Rejection(400, "Invalid email format",
                     {"email": "a", "password": "{password}", "name": "Eve"}),
@@ -100,7 +100,7 @@ ROWS: tuple[Row, ...] = (
         ("user.id", "token", "refreshToken", "session.refresh_token", "session.expires_in",
          "message"),
         LOGIN, keep={"refresh": "refreshToken", "session_token": "token"},
-        refusals=(
+        rejections=(
             Rejection(400, "Email and password are required", {"email": "a@b.c"}),
             Rejection(401, "Invalid email or password", {**LOGIN, "password": "wrong"},
                     code="INVALID_CREDENTIALS"),
@@ -110,7 +110,7 @@ ROWS: tuple[Row, ...] = (
         4, "POST", "/auth/refresh", NONE,
         ("token", "refreshToken", "access_token", "refresh_token", "expires_in", "user.id"),
         {"refresh_token": "{refresh}"},
-        refusals=(
+        rejections=(
             Rejection(400, "Refresh token is required", {}),
             Rejection(401, "Invalid refresh token", {"refreshToken": "no"}),
         ),
@@ -120,7 +120,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         7, "PUT", "/auth/profile", REQUIRED, ("user.name", "message"), {"name": "Ann B"},
         values={"user.name": "Ann B"},
-        refusals=(
+        rejections=(
             Rejection(400, "No fields to update", {}),
             Rejection(403, "Creator access required", {"is_creator": True}, extra=("upgradeUrl",)),
         ),
@@ -128,7 +128,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         8, "DELETE", "/auth/account", REQUIRED, ("message", "deletedAt"),
         {"confirmPassword": "{password}"}, who="bob",
-        refusals=(
+        rejections=(
             Rejection(400, "Password confirmation is required", {}),
             Rejection(401, "Invalid password", {"confirmPassword": "wrong"}),
         ),
@@ -136,7 +136,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         9, "POST", "/auth/link-referral", REQUIRED, ("success", "message"),
         {"referralCode": "{chef}"},
-        refusals=(
+        rejections=(
             Rejection(400, "Referral code is required", {}),
             Rejection(400, "Invalid referral code", {"referralCode": "CC_UNKNOWN0"}),
         ),
@@ -144,24 +144,24 @@ ROWS: tuple[Row, ...] = (
     Row(10, "GET", "/users/profile", REQUIRED, PROFILE),
     Row(
         11, "PUT", "/users/profile", REQUIRED, PROFILE, {"onboarding_completed": True},
-        refusals=(Rejection(400, "No fields to update", {}),),
+        rejections=(Rejection(400, "No fields to update", {}),),
     ),
     Row(
         12, "GET", "/users/{ann}", NONE,
         ("user.id", "user.name", "user.avatar_url", "user.level", "user.total_xp",
          "user.is_creator", "user.creator_tier", "user.created_at"),
-        refusals=(
+        rejections=(
             Rejection(404, "User not found", path=f"/users/{UNKNOWN}"),
             Rejection(404, "User not found", path="/users/preferences"),
         ),
     ),
     Row(13, "GET", "/users?search=Ann&limit=5", NONE,
         ("users.0.id", "users.0.name", "users.0.total_xp"),
-        refusals=(Rejection(400, "Invalid limit parameter (1-100)", path="/users?limit=abc"),)),
+        rejections=(Rejection(400, "Invalid limit parameter (1-100)", path="/users?limit=abc"),)),
     Row(
         14, "POST", "/users/{admin}/follow", REQUIRED, ("message", "following"),
         values={"following": True},
-        refusals=(
+        rejections=(
             Rejection(400, "Cannot follow yourself", path="/users/{ann}/follow"),
             Rejection(404, "User not found", path=f"/users/{UNKNOWN}/follow"),
         ),
@@ -174,7 +174,7 @@ ROWS: tuple[Row, ...] = (
         17, "GET", "/ingredients/search?q={food}", NONE,
         ("success", "data.source", "data.results.0.id", "data.total"), flagged=True,
         values={"data.source": "local"},
-        refusals=(
+        rejections=(
             Rejection(400, "Query parameter (q or query) is required", path="/ingredients/search"),
         ),
     ),
@@ -182,7 +182,7 @@ ROWS: tuple[Row, ...] = (
         18, "GET", "/ingredients/usda/search?query=cheddar", NONE,
         ("success", "data.totalHits", "data.currentPage", "data.totalPages", "data.foods"),
         flagged=True,
-        refusals=(
+        rejections=(
             Rejection(400, "Query parameter (q or query) is required",
                     path="/ingredients/usda/search"),
         ),
@@ -192,7 +192,7 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.ingredient.id", "data.usda_match.fdcId", "data.usda_match.description",
          "data.usda_match.dataType", "data.nutrition"),
         {}, who="admin", flagged=True,
-        refusals=(
+        rejections=(
             Rejection(404, "Ingredient not found", path="/ingredients/2147483647/sync-usda"),
             Rejection(404, "No USDA data found for this ingredient",
                     path="/ingredients/{nonsense}/sync-usda"),
@@ -203,25 +203,25 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.ingredients.0.id", "data.pagination.page", "data.pagination.limit",
          "data.pagination.total", "data.pagination.totalPages"),
         flagged=True,
-        refusals=(Rejection(400, "Invalid page parameter", path="/ingredients?page=0"),),
+        rejections=(Rejection(400, "Invalid page parameter", path="/ingredients?page=0"),),
     ),
     Row(
         21, "GET", "/ingredients/{ingredient}", NONE,
         ("success", "data.id", "data.name", "data.calories_per_100g"), flagged=True,
-        refusals=(Rejection(404, "Ingredient not found", path="/ingredients/soup"),),
+        rejections=(Rejection(404, "Ingredient not found", path="/ingredients/soup"),),
     ),
     Row(
         22, "POST", "/recipes/suggestions", REQUIRED,
         ("session_id", "suggestions.0.title", "suggestions.2.oneSentenceTeaser", "message"),
         IDEAS, values={"xp_awarded": 20}, keep={"ideas": "session_id"},
-        refusals=(Rejection(400, "Detected ingredients array is required", {}),),
+        rejections=(Rejection(400, "Detected ingredients array is required", {}),),
     ),
     Row(
         23, "POST", "/recipes/generate-full", REQUIRED,
         ("recipe_id", "full_recipe.steps.0.instruction", "stored_recipe.id", "message"),
         {"selectedTitle": "Chicken and Rice", "sessionId": "{ideas}"},
         values={"xp_awarded": 100},
-        refusals=(
+        rejections=(
             Rejection(400, "Selected recipe title is required", {}),
             Rejection(400, "Either sessionId or originalInput is required",
                     {"selectedTitle": "Soup"}),
@@ -235,7 +235,7 @@ ROWS: tuple[Row, ...] = (
          "data.ingredientAnalysis.totalScanned", "data.ingredientAnalysis.compatibilityGroups",
          "data.ingredientAnalysis.pantryStaplesUsed"),
         {"ingredients": FOODS}, 201, flagged=True,
-        refusals=(
+        rejections=(
             Rejection(
                 400,
                     'Ingredients list is required (as "ingredients" or "detectedIngredients")',
@@ -248,7 +248,7 @@ ROWS: tuple[Row, ...] = (
          "data.storedPreviews.0.preview_id"),
         {**IDEAS, "userPreferences": PREFERENCES}, 201, flagged=True, values={"xp_awarded": 15},
         keep={"session": "data.sessionId", "preview": "data.previews.0"},
-        refusals=(
+        rejections=(
             Rejection(400, "Detected ingredients array is required", {"userPreferences": {}}),
             Rejection(400, "User preferences are required", IDEAS),
         ),
@@ -258,7 +258,7 @@ ROWS: tuple[Row, ...] = (
         ("success", "message", "data.recipe.instructions.0.instruction", "data.stored_recipe.id"),
         {"selectedPreview": "{preview}", "sessionId": "{session}"}, 201, flagged=True,
         values={"xp_awarded": 50, "data.session_completed": True},
-        refusals=(
+        rejections=(
             Rejection(400, "Selected preview recipe is required", {"sessionId": "{session}"}),
             Rejection(400, "Session ID is required", {"selectedPreview": "{preview}"}),
             Rejection(404, "Cooking session not found",
@@ -271,7 +271,7 @@ ROWS: tuple[Row, ...] = (
          "recipe.nutritionComparison.ai_estimate.calories",
          "recipe.nutritionComparison.database_calculated.sodium_mg"),
         {"selectedTitle": "Chicken and Rice", "sessionId": "{ideas}"},
-        refusals=(
+        rejections=(
             Rejection(400, "Session ID is required", {"selectedTitle": "Soup"}),
             Rejection(400, "Selected recipe title is required", {"sessionId": "{ideas}"}),
             Rejection(404, "Recipe session not found",
@@ -282,7 +282,7 @@ ROWS: tuple[Row, ...] = (
         28, "POST", "/recipes/{recipe}/variations", REQUIRED,
         ("success", "data.original.id", "data.variations.1.title", "message"), {"count": 2},
         flagged=True,
-        refusals=(
+        rejections=(
             Rejection(404, NO_RECIPE, {}, path=f"/recipes/{UNKNOWN}/variations"),
             Rejection(404, NO_RECIPE, {}, who="admin"),
         ),
@@ -292,7 +292,7 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.recipes.0.recipe_ingredients", "data.pagination.totalPages",
          *under("data.recipes.0", RECIPE)),
         flagged=True,
-        refusals=(
+        rejections=(
             Rejection(400, "Invalid limit parameter (1-100)", path="/recipes?limit=0"),
             Rejection(400, "Invalid page parameter", path="/recipes?page=0"),
             Rejection(400, "Invalid offset parameter", path="/recipes?offset=-1"),
@@ -302,7 +302,7 @@ ROWS: tuple[Row, ...] = (
         30, "GET", "/recipes/{recipe}", OPTIONAL,
         ("success", "data.recipe_ingredients", "data.is_favorited", *under("data", RECIPE)),
         flagged=True,
-        refusals=(
+        rejections=(
             Rejection(404, NO_RECIPE, path="/recipes/soup"),
             Rejection(404, NO_RECIPE, path=f"/recipes/{UNKNOWN}"),
         ),
@@ -313,13 +313,13 @@ ROWS: tuple[Row, ...] = (
          "data.nutrition.totals.sodium_mg", "data.nutrition.breakdown",
          "data.per_serving.calories"),
         flagged=True, values={"data.servings": 2},
-        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/nutrition"),),
+        rejections=(Rejection(404, NO_RECIPE, path="/recipes/soup/nutrition"),),
     ),
     Row(
         32, "POST", "/recipes/{recipe}/save-nutrition", REQUIRED,
         ("success", "data.recipe_id", "data.total_calories", "data.sodium_mg_per_serving"),
         {"servings": 2}, flagged=True,
-        refusals=(Rejection(404, NO_RECIPE, {}, who="admin"),),
+        rejections=(Rejection(404, NO_RECIPE, {}, who="admin"),),
     ),
     Row(
         33, "POST", "/recipes/calculate-smart-nutrition", NONE,
@@ -327,7 +327,7 @@ ROWS: tuple[Row, ...] = (
          "data.nutrition.ingredientBreakdown", "data.nutrition.unmatchedIngredients",
          "data.quality.totalIngredients", "data.quality.matchRate"),
         {"ingredients": [{"item": "butter", "quantity": "10 g"}]}, flagged=True,
-        refusals=(
+        rejections=(
             Rejection(400, "Ingredients array is required", {}),
             Rejection(400, "Ingredients array is required", {"ingredients": []}),
         ),
@@ -335,25 +335,25 @@ ROWS: tuple[Row, ...] = (
     Row(
         34, "POST", "/recipes/{recipe}/save", REQUIRED, ("message", "saved"),
         values={"saved": True},
-        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/save"),),
+        rejections=(Rejection(404, NO_RECIPE, path="/recipes/soup/save"),),
     ),
     Row(
         35, "POST", "/recipes/{recipe}/favorite", REQUIRED, ("success", "message", "favorited"),
         {"favorited": True}, values={"favorited": True},
-        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/favorite"),),
+        rejections=(Rejection(404, NO_RECIPE, path="/recipes/soup/favorite"),),
     ),
     Row(
         36, "GET", "/recipes/saved/my", REQUIRED,
         ("saved_recipes.0.created_at", "saved_recipes.0.recipe.creator.level",
          *under("saved_recipes.0.recipe", RECIPE)),
-        refusals=(
+        rejections=(
             Rejection(400, "Invalid limit parameter (1-100)", path="/recipes/saved/my?limit=101"),
             Rejection(400, "Invalid offset parameter", path="/recipes/saved/my?offset=x"),
         ),
     ),
     Row(
         37, "POST", "/recipes/{recipe}/rate", REQUIRED, ("message",), {"rating": 4}, who="admin",
-        refusals=(
+        rejections=(
             Rejection(400, "Rating must be between 1 and 5", {"rating": 6}),
             Rejection(400, "Rating must be between 1 and 5", {}),
             Rejection(404, NO_RECIPE, {"rating": 4}, path="/recipes/soup/rate"),
@@ -364,7 +364,7 @@ ROWS: tuple[Row, ...] = (
         ("photo.id", "photo.recipe_id", "photo.user_id", "photo.photo_url", "photo.uploaded_at",
          "message"),
         {"imageData": PHOTO, "description": "Mine"},
-        refusals=(
+        rejections=(
             Rejection(400, "Image data is required", {}),
             Rejection(404, NO_RECIPE, {"imageData": PHOTO},
                     path=f"/recipes/{UNKNOWN}/upload-completion-photo"),
@@ -373,13 +373,13 @@ ROWS: tuple[Row, ...] = (
     Row(
         39, "GET", "/recipes/{recipe}/completion-photos", NONE,
         ("photos.0.photo_url", "photos.0.user.name", "photos.0.uploaded_at", "total"),
-        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/completion-photos"),),
+        rejections=(Rejection(404, NO_RECIPE, path="/recipes/soup/completion-photos"),),
     ),
     Row(
         40, "POST", "/scan/ingredients", REQUIRED,
         ("scan_id", "ingredients.0.name", "confidence_score"), {"image_data": PHOTO},
         values={"xp_awarded": 10}, keep={"scan": "scan_id"},
-        refusals=(
+        rejections=(
             Rejection(400, "No image file provided", {}, extra=("details",)),
             Rejection(422, "Failed to analyze image", {"image_data": "AAAA"}, extra=("details",)),
         ),
@@ -388,7 +388,7 @@ ROWS: tuple[Row, ...] = (
         41, "POST", "/scan/analyze", OPTIONAL,
         ("success", "ingredients.0.category", "confidence_score", "xp_awarded"),
         {"image_data": PHOTO}, values={"user_authenticated": True}, flagged=True,
-        refusals=(
+        rejections=(
             Rejection(400, "No image data provided", {}, extra=("details",)),
             Rejection(400, "Detected ingredients must be an array",
                     {"image_data": PHOTO, "detected_ingredients": "rice"}),
@@ -400,7 +400,7 @@ ROWS: tuple[Row, ...] = (
          "scans.0.confidence_score", "scans.0.scan_metadata", "scans.0.created_at")),
     Row(
         43, "GET", "/scan/{scan}", REQUIRED, ("scan.id", "scan.detected_ingredients.0.name"),
-        refusals=(
+        rejections=(
             Rejection(404, "Scan not found", path="/scan/soup"),
             Rejection(404, "Scan not found", who="admin"),
         ),
@@ -409,7 +409,7 @@ ROWS: tuple[Row, ...] = (
         44, "PUT", "/scan/{scan}/ingredients", REQUIRED,
         ("scan.scan_metadata.original_ingredients", "scan.updated_at", "message"),
         {"ingredients": [{"name": "Rice"}]}, values={"scan.detected_ingredients.0.name": "rice"},
-        refusals=(
+        rejections=(
             Rejection(400, "Valid ingredients array is required", {}),
             Rejection(404, "Scan not found or update failed", {"ingredients": []},
                     path="/scan/soup/ingredients"),
@@ -417,13 +417,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         45, "POST", "/mysteryBox/open", REQUIRED, ("box_available",), {"user_id": "{ann}"},
-        refusals=(
+        rejections=(
             Rejection(403, "Access denied", {"user_id": UNKNOWN}, code="AUTHORIZATION_ERROR"),
         ),
     ),
     Row(
         46, "GET", "/mysteryBox/history/{ann}", REQUIRED, ("history", "total_boxes_opened"),
-        refusals=(
+        rejections=(
             Rejection(403, "Access denied", path=f"/mysteryBox/history/{UNKNOWN}"),
             Rejection(403, "Access denied", who="admin"),
             Rejection(400, "Invalid limit parameter (1-100)",
@@ -448,7 +448,7 @@ ROWS: tuple[Row, ...] = (
     Row(48, "POST", "/analytics/track", REQUIRED, ("success", "message", "event_id"),
         {"event_type": "screen_view", "event_data": {"screen": "home"}}, 201,
         values={"level_up": False}, alias=False,
-        refusals=(
+        rejections=(
             Rejection(400, "Event type is required", {}),
             Rejection(400, "VALIDATION_ERROR", {"event_type": "a b"}),
         )),
@@ -485,7 +485,7 @@ ALSO: tuple[Row, ...] = (
     Row(14, "DELETE", "/users/{admin}/follow", REQUIRED, ("message",),
         values={"following": False}),
     Row(2, "POST", "/auth/forgot-password", NONE, ("success", "message"), {"email": "{email}"},
-        flagged=True, refusals=(
+        flagged=True, rejections=(
             Rejection(400, "Email is required", {}),
             Rejection(400, "Invalid email format", {"email": "a"}),
         )),
@@ -496,7 +496,7 @@ ALSO: tuple[Row, ...] = (
     Row(
         10, "GET", "/notifications?limit=1", REQUIRED, ("notifications", "next_cursor"),
         alias=False,
-        refusals=(
+        rejections=(
             Rejection(400, "Invalid limit parameter (1-100)", path="/notifications?limit=101"),
             Rejection(400, "VALIDATION_ERROR", path="/notifications?cursor=x"),
         ),
@@ -508,7 +508,7 @@ ALSO: tuple[Row, ...] = (
     Row(21, "GET", "/ingredients/meta/categories", NONE, ("success", "data")),
     Row(
         37, "GET", "/recipes/{recipe}/reviews", OPTIONAL, ("reviews", "next_cursor"),
-        refusals=(
+        rejections=(
             Rejection(404, NO_RECIPE, path="/recipes/soup/reviews"),
             Rejection(404, NO_RECIPE, path=f"/recipes/{UNKNOWN}/reviews"),
             Rejection(400, "Invalid limit parameter (1-100)",
@@ -518,7 +518,7 @@ ALSO: tuple[Row, ...] = (
     ),
     Row(
         16, "GET", "/feed?limit=1", REQUIRED, ("shares", "next_cursor"), alias=False,
-        refusals=(
+        rejections=(
             Rejection(400, "Invalid limit parameter (1-100)", path="/feed?limit=101"),
             Rejection(400, "VALIDATION_ERROR", path="/feed?cursor=x"),
         ),
@@ -526,29 +526,29 @@ ALSO: tuple[Row, ...] = (
     Row(
         16, "GET", "/feed/{share}/comments", REQUIRED, ("comments.0.comment", "next_cursor"),
         alias=False,
-        refusals=(Rejection(404, "NOT_FOUND", path="/feed/soup/comments"),),
+        rejections=(Rejection(404, "NOT_FOUND", path="/feed/soup/comments"),),
     ),
     Row(16, "GET", "/cooking-sessions", REQUIRED, ("sessions", "next_cursor"), alias=False,
-        refusals=(Rejection(400, "VALIDATION_ERROR", path="/cooking-sessions?cursor=x"),)),
+        rejections=(Rejection(400, "VALIDATION_ERROR", path="/cooking-sessions?cursor=x"),)),
     Row(16, "GET", "/cooking-sessions/mine", REQUIRED, ("sessions.0.id", "next_cursor"),
         alias=False),
     Row(
         16, "GET", "/cooking-sessions/{live}/messages", REQUIRED,
         ("messages.0.message", "next_cursor"), alias=False,
-        refusals=(
+        rejections=(
             Rejection(404, "Cooking session not found", path="/cooking-sessions/soup/messages"),
             Rejection(404, "Cooking session not found", who="admin"),
             Rejection(400, "VALIDATION_ERROR", path="/cooking-sessions/{live}/messages?cursor=x"),
         ),
     ),
     Row(30, "DELETE", "/recipes/{recipe}", REQUIRED, ("success", "message"), flagged=True,
-        refusals=(Rejection(404, NO_RECIPE, path="/recipes/{recipe}", who="admin"),)),
+        rejections=(Rejection(404, NO_RECIPE, path="/recipes/{recipe}", who="admin"),)),
     Row(45, "POST", "/mystery-box/open", REQUIRED, ("box_available",), {},
-        refusals=(Rejection(403, "Access denied", {"user_id": UNKNOWN}),)),
+        rejections=(Rejection(403, "Access denied", {"user_id": UNKNOWN}),)),
     Row(46, "GET", "/mystery-box/history", REQUIRED, ("history", "total_boxes_opened")),
     Row(46, "GET", "/mysteryBox/history", REQUIRED, ("history", "total_boxes_opened")),
     Row(46, "GET", "/mystery-box/history/{ann}", REQUIRED, ("history",),
-        refusals=(Rejection(403, "Access denied", who="admin"),)),
+        rejections=(Rejection(403, "Access denied", who="admin"),)),
     Row(47, "GET", "/mystery-box/stats", REQUIRED, ("total_boxes", "rarity_distribution.rare")),
     # XP and streaks, which the overview does not number
     Row(
@@ -556,7 +556,7 @@ ALSO: tuple[Row, ...] = (
         ("success", "result.0.new_total_xp", "new_level", "level_up", "capped"),
         {"xp_amount": 900, "action": "COMPLETE_RECIPE", "metadata": {}},
         values={"xp_awarded": 75},
-        refusals=(
+        rejections=(
             Rejection(400, "XP amount and action are required", {"action": "COMPLETE_RECIPE"}),
             Rejection(400, "XP amount and action are required", {"xp_amount": 5}),
             Rejection(400, "Unknown action", {"xp_amount": 5, "action": "INVENTED"}),
@@ -570,7 +570,7 @@ ALSO: tuple[Row, ...] = (
     Row(0, "GET", "/gamification/leaderboard?period=daily&type=global&limit=5", OPTIONAL,
         ("leaderboard.0.users.name", "leaderboard.0.recipes_cooked", "leaderboard.0.movement",
          "userRank", "metadata.type", "metadata.period", "metadata.updated_at"),
-        refusals=(
+        rejections=(
             Rejection(400, "Invalid period", path="/gamification/leaderboard?period=hourly"),
             Rejection(400, "Invalid type", path="/gamification/leaderboard?type=enemies"),
             Rejection(400, "Invalid limit parameter (1-100)",
@@ -581,7 +581,7 @@ ALSO: tuple[Row, ...] = (
     *(
         Row(0, "GET", f"/gamification/{path}", REQUIRED,
             ("rank", "total_users", "user_xp", "period_xp"),
-            refusals=(
+            rejections=(
                 Rejection(400, "Invalid period", path="/gamification/rank?period=hourly"),
                 Rejection(404, "User not found", path="/gamification/rank/soup"),
                 Rejection(404, "User not found", path=f"/gamification/rank/{UNKNOWN}"),
@@ -594,10 +594,10 @@ ALSO: tuple[Row, ...] = (
         ("success", "xp_awarded", "new_total_xp"), {}, values={"streak_data.current_streak": 1}),
     Row(0, "POST", "/gamification/streak/freeze", REQUIRED, ("success",), {"date": "2026-01-31"},
         values={"success": False},
-        refusals=(Rejection(400, "VALIDATION_ERROR", {"date": "soon"}),)),
+        rejections=(Rejection(400, "VALIDATION_ERROR", {"date": "soon"}),)),
     Row(0, "GET", "/gamification/streak", REQUIRED,
         ("streak_data.current_streak", "from", "to", "days.0.date"),
-        refusals=(
+        rejections=(
             Rejection(400, "VALIDATION_ERROR",
                     path="/gamification/streak?from=2026-02-02&to=2026-02-01"),
         )),

@@ -191,7 +191,7 @@ async def test_what_no_route_answers_is_json_too(server: ContractServer):
         assert response.json()["code"] == code
 
 
-async def test_too_many_requests_are_told_in_json_with_the_time_to_wait(
+async def test_too_many_requests_are_reported_in_json_with_the_time_to_wait(
     database_url: str, tmp_path: Any
 ):
     limited = {"ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_MAX_REQUESTS": "3"}

@@ -67,7 +67,7 @@ def changed(body: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str,
                 yield f"{name}[0].{place}", {**copy.deepcopy(body), name: [inner, *value[1:]]}
 
 
-async def test_what_the_document_calls_invalid_is_refused(server: ContractServer) -> None:
+async def test_what_the_document_calls_invalid_is_rejected(server: ContractServer) -> None:
     document = (await server.http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
     cora = await server.creator()

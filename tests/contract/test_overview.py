@@ -128,7 +128,7 @@ def unlike_success(response: Response, row: Row) -> list[str]:
     return wrong
 
 
-async def refusals(stage: Stage, row: Row) -> list[str]:
+async def rejections(stage: Stage, row: Row) -> list[str]:
     """Without a token, as a user without permission, and with the other errors of the row."""
     wrong: list[str] = []
     if row.auth in (REQUIRED, ADMIN):
@@ -140,7 +140,7 @@ async def refusals(stage: Stage, row: Row) -> list[str]:
         response = await stage.ask("ann", row.method, row.path, row.body, PREFIXES[0])
         wanted = Rejection(403, "Admin access required")
         wrong += unlike_rejection(response, wanted, flagged=row.flagged)
-    for rejection in row.refusals:
+    for rejection in row.rejections:
         path, who = rejection.path or row.path, rejection.who or row.who
         response = await stage.ask(who, row.method, path, rejection.body, PREFIXES[0])
         wrong += unlike_rejection(response, rejection, flagged=row.flagged)
@@ -151,7 +151,7 @@ async def test_every_row_answers_and_refuses_as_it_says(server: ContractServer):
     stage = await staged(server)
     wrong: list[str] = []
     for row in (*ROWS, *ALSO):
-        problems = await refusals(stage, row)
+        problems = await rejections(stage, row)
         response = await stage.ask(row.who, row.method, row.path, row.body, PREFIXES[0])
         problems += unlike_success(response, row)
         for name, key in row.keep.items():
@@ -189,8 +189,8 @@ async def test_a_photo_of_oneself(server: ContractServer):
     assert (await ann.post("/auth/profile/photo", **raw)).status_code == 200
     assert (await server.guest.post("/auth/profile/photo", **raw)).status_code == 401
     raw["content"] = b"GIF89a"
-    refused = await ann.post("/auth/profile/photo", **raw)
-    assert (refused.status_code, is_error(refused)) == (400, None), refused.text
+    rejected = await ann.post("/auth/profile/photo", **raw)
+    assert (rejected.status_code, is_error(rejected)) == (400, None), rejected.text
 
 
 async def test_what_is_not_served_is_a_404_in_json(server: ContractServer):

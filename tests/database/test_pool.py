@@ -48,7 +48,7 @@ async def test_connection_returned_last_is_borrowed_next(connector: Connector) -
 # The queue
 
 
-async def test_longest_waiting_borrower_is_served_first(connector: Connector) -> None:
+async def test_maximum_waiting_borrower_is_served_first(connector: Connector) -> None:
     order: list[int] = []
     async with open_pool(connector, PoolSettings(1, 1)) as pool, trio.open_nursery() as nursery:
 
@@ -273,18 +273,18 @@ async def test_closing_waits_for_borrowers_and_rejects_new_ones(connector: Conne
 
 async def test_closing_rejects_waiting_borrowers(connector: Connector) -> None:
     async with trio.open_nursery() as nursery, open_pool(connector, PoolSettings(1, 1)) as pool:
-        refused = trio.Event()
+        rejected = trio.Event()
 
         async def hold(task_status: trio.TaskStatus[None]) -> None:
             async with pool.connection():
                 task_status.started()
-                await refused.wait()
+                await rejected.wait()
 
         async def queue() -> None:
             with pytest.raises(ServiceUnavailable):
                 async with pool.connection():
                     pass
-            refused.set()
+            rejected.set()
 
         await nursery.start(hold)
         nursery.start_soon(queue)

@@ -34,19 +34,19 @@ async def test_unreachable_database_fails_every_waiting_borrower(
     connector: Connector,
 ) -> None:
     connector.away = True
-    refusals = 0
+    rejections = 0
     async with open_pool(connector, PoolSettings(0, 2)) as pool, trio.open_nursery() as nursery:
 
         async def borrow() -> None:
-            nonlocal refusals
+            nonlocal rejections
             with pytest.raises(ServiceUnavailable):
                 async with pool.connection():
                     pass
-            refusals += 1
+            rejections += 1
 
         for _ in range(20):
             nursery.start_soon(borrow)
-        await until(lambda: refusals == 20)
+        await until(lambda: rejections == 20)
         assert pool.stats.waiting == pool.stats.size == 0
 
 

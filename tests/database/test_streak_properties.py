@@ -57,7 +57,7 @@ class StreakModel:
 
     zone: str = "UTC"
     current: int = 0
-    longest: int = 0
+    maximum: int = 0
     last: date | None = None
     used: int = 0
     tokens: int = 3
@@ -79,7 +79,7 @@ class StreakModel:
         if self.last is not None and self.last >= today:
             return
         self.current = self.current + 1 if self.last and self.bridged(today) else 1
-        self.longest = max(self.longest, self.current)
+        self.maximum = max(self.maximum, self.current)
         self.last = today
         self.tokens += self.current % 7 == 0
 
@@ -103,7 +103,7 @@ class StreakModel:
         alive = self.last is not None and (self.last >= today or self.bridged(today))
         return {
             "current_streak": self.current if alive else 0,
-            "longest_streak": self.longest,
+            "longest_streak": self.maximum,
             "checked_in_today": self.last is not None and self.last >= today,
             "last_check_in": self.last and self.last.isoformat(),
             "streak_shields": self.tokens - self.used,

@@ -48,7 +48,7 @@ async def rows(database: Database, statement: LiteralString, **params: object) -
     return await database.fetch_all_as(SERVICE, dict, statement, **params)
 
 
-async def refused(database: Database, *args: Any, **kwargs: Any) -> str | None:
+async def rejected(database: Database, *args: Any, **kwargs: Any) -> str | None:
     with pytest.raises(DatabaseError) as raised:
         await award(database, *args, **kwargs)
     assert isinstance(raised.value.__cause__, psycopg.Error)
@@ -163,7 +163,7 @@ async def test_variable_action_pays_the_requested_xp_up_to_its_maximum(
     assert (await award(database, ann, "MYSTERY_BOX", "box:1", 15))["xp_gained"] == 15
     assert (await award(database, ann, "MYSTERY_BOX", "box:2", 5000))["xp_gained"] == 1000
     for amount in (None, 0, -5):
-        assert await refused(database, ann, "MYSTERY_BOX", "box:3", amount) == "22023"
+        assert await rejected(database, ann, "MYSTERY_BOX", "box:3", amount) == "22023"
 
 
 async def test_hint_awards_no_xp(database: Database, ann: UUID) -> None:
@@ -173,10 +173,10 @@ async def test_hint_awards_no_xp(database: Database, ann: UUID) -> None:
 
 
 async def test_invalid_award_is_rejected(database: Database, ann: UUID) -> None:
-    assert await refused(database, ann, "INVENTED") == "22023"
-    assert await refused(database, ann, "ingredient_scan") == "22023"
-    assert await refused(database, ann, "BECOME_CREATOR") == "22023"
-    assert await refused(database, uuid4(), "COMPLETE_RECIPE") == "P0002"
+    assert await rejected(database, ann, "INVENTED") == "22023"
+    assert await rejected(database, ann, "ingredient_scan") == "22023"
+    assert await rejected(database, ann, "BECOME_CREATOR") == "22023"
+    assert await rejected(database, uuid4(), "COMPLETE_RECIPE") == "P0002"
 
 
 async def test_every_action_of_the_catalogue_has_sensible_rules(database: Database) -> None:

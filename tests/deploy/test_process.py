@@ -152,7 +152,7 @@ async def test_a_request_in_flight_is_answered_before_the_end(
             await login.under_way()
             server.signal(number)
             await server.logged(f"{number.name} received, starting graceful shutdown...")
-            await until_refused(port)
+            await until_rejected(port)
             # The listeners are closed; the control socket is not.
             control = control_path(str(tmp_path), port)
             state = await trio.to_thread.run_sync(ask_control, control)
@@ -174,7 +174,7 @@ async def test_a_request_in_flight_is_answered_before_the_end(
         assert stored["report"]["seconds"] == last["seconds"]
 
 
-async def until_refused(port: int) -> None:
+async def until_rejected(port: int) -> None:
     """The listener closes right after the notice, which the log line begins."""
     with trio.fail_after(5):
         while True:

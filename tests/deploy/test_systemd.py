@@ -1,4 +1,4 @@
-"""The systemd unit: systemd accepts it, and its times agree with what the server is told."""
+"""The systemd unit: systemd accepts it, and its times agree with what the server gets."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import trio
 
 from cookcam.lifecycle.workers import STOP, stop_signals
 from tests.support.commands import run
-from tests.support.lean_http import LeanConnection, Refused, request_bytes
+from tests.support.lean_http import LeanConnection, Rejected, request_bytes
 from tests.support.ports import free_ports
 from tests.support.sandbox_process import SandboxProcess
 from tests.support.server_process import ServerProcess, started_server
@@ -40,7 +40,7 @@ class Load:
                 async with LeanConnection.open(self._url) as connection:
                     await connection.ask(request)
                 self.answered += 1
-            except (OSError, Refused, trio.BrokenResourceError) as error:
+            except (OSError, Rejected, trio.BrokenResourceError) as error:
                 self.failures.append(error)
             await trio.sleep(0.005)
 

@@ -105,7 +105,7 @@ class Result:
     """`decoded` and `refused` count inputs by target; `failures` are those of no declared kind."""
 
     decoded: Counter[str] = field(factory=Counter[str])
-    refused: Counter[str] = field(factory=Counter[str])
+    rejected: Counter[str] = field(factory=Counter[str])
     failures: list[tuple[str, Input, Exception]] = field(factory=list)
     slowest: tuple[float, str, Input] = (0.0, "", "")
     """Seconds of CPU, and which it was."""
@@ -225,7 +225,7 @@ def run(count: int, seed: int) -> Result:
             target.decode(given)
             result.decoded[target.name] += 1
         except target.declared:
-            result.refused[target.name] += 1
+            result.rejected[target.name] += 1
         except Exception as error:
             result.failures.append((target.name, given, error))
         took = time.thread_time() - began
@@ -242,8 +242,8 @@ def main(count: int, seed: int, slowest: float) -> None:
     began = time.perf_counter()
     result = run(count, seed)
     for target in TARGETS:
-        decoded, refused = result.decoded[target.name], result.refused[target.name]
-        click.echo(f"{target.name:20} decoded {decoded:>9,} refused {refused:>9,}")
+        decoded, rejected = result.decoded[target.name], result.rejected[target.name]
+        click.echo(f"{target.name:20} decoded {decoded:>9,} refused {rejected:>9,}")
     took, name, given = result.slowest
     click.echo(f"{count:,} inputs in {time.perf_counter() - began:.0f} s, seed {seed}")
     click.echo(f"slowest {took * 1000:.1f} ms: {name} {given!r:.100}")

@@ -11,12 +11,12 @@ from tests.fuzz.decoders import TARGETS, Target, run
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_every_input_is_decoded_or_refused_as_declared(seed: int) -> None:
+def test_every_input_is_decoded_or_rejected_as_declared(seed: int) -> None:
     result = run(20_000, seed)
     assert result.failures == []
     for target in TARGETS:  # the inputs are neither all good nor all bad
         assert result.decoded[target.name] > 200
-        assert result.refused[target.name] > 200
+        assert result.rejected[target.name] > 200
 
 
 def test_an_error_of_another_kind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

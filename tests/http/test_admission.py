@@ -87,7 +87,7 @@ async def test_a_request_waits_for_a_place_and_gets_it(autojump_clock: Any) -> N
         assert "late" in requests.admitted
 
 
-async def test_a_request_is_refused_after_the_queue_time(
+async def test_a_request_is_rejected_after_the_queue_time(
     autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never_expire(monkeypatch)
@@ -106,7 +106,7 @@ async def test_a_request_that_waits_for_others_gives_its_place_back(autojump_clo
         assert not requests.rejected
 
 
-async def test_refusals_are_spread(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rejections_are_spread(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     never_expire(monkeypatch)
     async with full_server() as requests:
         await requests.arrive(*(f"late {n}" for n in range(MAX_REJECTIONS_PER_SECOND)))
@@ -312,7 +312,7 @@ class TestEdge:
             yield client
             nursery.cancel_scope.cancel()
 
-    async def test_a_refusal_is_a_503_in_the_envelope_with_retry_after(
+    async def test_a_rejection_is_a_503_in_the_envelope_with_retry_after(
         self, metrics: Metrics, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, logged: Any
     ) -> None:
         never_expire(monkeypatch)

@@ -15,7 +15,7 @@ async def never() -> Any:
     raise AssertionError("the body was read")
 
 
-async def test_a_declared_length_is_refused_before_anything_is_read() -> None:
+async def test_a_declared_length_is_rejected_before_anything_is_read() -> None:
     for declared in (b"%d" % (MEBIBYTE + 1), b"9" * 5000):
         with pytest.raises(PayloadTooLarge):
             limited_receive(never, MEBIBYTE, {b"content-length": declared}, "1.1")

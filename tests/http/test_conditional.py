@@ -34,7 +34,7 @@ def client(make_site: Any) -> Client:
     return make_site(bp).client()
 
 
-async def test_a_client_that_has_the_answer_is_told_so(client: Client) -> None:
+async def test_a_client_that_has_the_response_gets_304(client: Client) -> None:
     first = await client.get("/api/v1/things")
     tag = first.headers["etag"]
     assert tag.startswith('W/"')

@@ -187,16 +187,16 @@ def test_a_socket_event_fails_with_the_same_code_and_words(
 ) -> None:
     request_info = RequestInfo("r", "", "GET", "/", 0.0)
     response = error_response(exc, request_info)
-    said = socket_error(exc)
+    reported = socket_error(exc)
     assert response.status == status
-    assert said["code"] == code
-    assert said["message"] == msgspec.json.decode(response.body)["message"]
-    assert SECRET not in str(said)
+    assert reported["code"] == code
+    assert reported["message"] == msgspec.json.decode(response.body)["message"]
+    assert SECRET not in str(reported)
 
 
 def test_a_socket_event_tells_the_details() -> None:
-    said = socket_error(errors.ValidationError.of("step", "is required"))
-    assert said["details"] == {"field": "step", "rule": "is required"}
+    reported = socket_error(errors.ValidationError.of("step", "is required"))
+    assert reported["details"] == {"field": "step", "rule": "is required"}
 
 
 def test_extra_keys_are_at_the_root_and_cannot_replace_ours() -> None:
@@ -211,9 +211,9 @@ def test_extra_keys_are_at_the_root_and_cannot_replace_ours() -> None:
 
 def test_a_request_no_app_ever_saw_gets_the_same_shape() -> None:
     headers, body = malformed_request(431)
-    said = msgspec.json.decode(body)
-    assert (said["statusCode"], said["code"]) == (431, "BAD_REQUEST")
-    assert UUID(dict(headers)[b"x-request-id"].decode()) == UUID(said["requestId"])
+    reported = msgspec.json.decode(body)
+    assert (reported["statusCode"], reported["code"]) == (431, "BAD_REQUEST")
+    assert UUID(dict(headers)[b"x-request-id"].decode()) == UUID(reported["requestId"])
     assert dict(headers)[b"x-frame-options"] == b"DENY"
 
 

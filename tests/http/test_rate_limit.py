@@ -43,24 +43,24 @@ async def test_reading_does_not_use_up_sign_ins(make_site, autojump_clock) -> No
     assert (await client.post("/api/v1/auth/login")).status == 200
 
 
-async def test_the_21st_sign_in_is_refused_and_reading_goes_on(make_site, autojump_clock) -> None:
+async def test_the_21st_sign_in_is_rejected_and_reading_goes_on(make_site, autojump_clock) -> None:
     client = sign_in_site(make_site).client()
     for attempt in range(20):
         assert (await client.post("/api/v1/auth/login")).status == 200, attempt
-    refused = await client.post("/api/v1/auth/login")
-    assert refused.status == 429
+    rejected = await client.post("/api/v1/auth/login")
+    assert rejected.status == 429
     assert (await client.get("/api/v1/recipes")).status == 200
-    body = refused.json()
+    body = rejected.json()
     assert body["code"] == "RATE_LIMIT_ERROR"
     assert (
         body["error"]
         == body["message"]
         == ("Too many authentication attempts, please try again later")
     )
-    assert body["retryAfter"] == int(refused.headers["retry-after"]) == 900
-    assert refused.headers["ratelimit-limit"] == "20"
-    assert refused.headers["ratelimit-remaining"] == "0"
-    assert refused.headers["ratelimit-reset"] == "900"
+    assert body["retryAfter"] == int(rejected.headers["retry-after"]) == 900
+    assert rejected.headers["ratelimit-limit"] == "20"
+    assert rejected.headers["ratelimit-remaining"] == "0"
+    assert rejected.headers["ratelimit-reset"] == "900"
     await trio.sleep(899)
     assert (await client.post("/api/v1/auth/login")).status == 429
     await trio.sleep(1)
@@ -248,7 +248,7 @@ def test_a_bucket_is_between_nine_tenths_of_a_window_and_a_whole_one(gaps, limit
 
 
 @given(steps, st.integers(1, 5))
-def test_whoever_waits_as_told_is_let_in(gaps, limit) -> None:
+def test_caller_that_waits_as_advised_is_admitted(gaps, limit) -> None:
     bucket, now = Bucket(limit, 100.0), 0.0
     for gap in gaps:
         now += gap
@@ -287,7 +287,7 @@ def test_keys_without_anything_to_forget_make_room_for_new_ones() -> None:
     assert len(bucket) == 20
 
 
-def test_a_refusal_carries_its_headers() -> None:
+def test_a_rejection_carries_its_headers() -> None:
     error = LimitReached.of("global", QuotaState(False, 5, 0, 60, 12))
     assert dict(error.headers) == {
         "Retry-After": "12",

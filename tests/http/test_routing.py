@@ -101,7 +101,7 @@ async def test_a_plain_blueprint_is_versioned_and_has_no_alias(client: Client) -
 
 
 @pytest.mark.parametrize("hook", ["before_request", "after_request", "teardown_request"])
-def test_hooks_are_refused_since_they_would_not_run(hook: str) -> None:
+def test_hooks_are_rejected_since_they_would_not_run(hook: str) -> None:
     bp = Routes("hooked", __name__)
 
     async def run(*_: Any) -> None: ...

@@ -321,13 +321,13 @@ def test_forms(body: bytes, form: Any) -> None:
         b"&".join(b"a%d=1" % n for n in range(1001)),
     ],
 )
-def test_forms_that_make_no_sense_are_refused(body: bytes) -> None:
+def test_forms_that_make_no_sense_are_rejected(body: bytes) -> None:
     with pytest.raises(BadRequest):
         parse_form(body)
 
 
 @given(st.text(alphabet="ab[]=&%5D1", max_size=40))
-def test_any_form_is_read_or_refused(text: str) -> None:
+def test_any_form_is_read_or_rejected(text: str) -> None:
     with suppress(BadRequest):
         parse_form(text.encode())
 

@@ -95,7 +95,7 @@ async def test_the_caller_comes_first_and_is_known_to_facts_and_log(http: httpx.
     }
 
 
-async def test_people_without_a_good_token_are_refused(http: httpx.AsyncClient):
+async def test_people_without_a_good_token_are_rejected(http: httpx.AsyncClient):
     assert (await http.get("/signed-in/soup")).status_code == 401
     response = await http.get("/signed-in/soup", headers=bearer(exp=NOW - 60))
     assert (response.status_code, response.json()["code"]) == (401, "TOKEN_EXPIRED")

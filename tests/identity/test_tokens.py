@@ -167,22 +167,22 @@ BAD_TOKENS |= signed_with_the_public_key()
 
 
 @pytest.mark.parametrize("name", BAD_TOKENS)
-async def test_a_bad_token_is_refused_with_the_words_clients_know(autojump_clock, name: str):
+async def test_a_bad_token_is_rejected_with_the_words_clients_know(autojump_clock, name: str):
     provider = Provider([KEY.jwk(), signer("RS256", "rsa").jwk()])
     async with authenticator(provider) as auth:
-        with pytest.raises(TokenExpired) as refused:
+        with pytest.raises(TokenExpired) as rejected:
             await auth.identify(BAD_TOKENS[name])
-    assert refused.value.status == 401
-    assert refused.value.error == "Token expired or invalid"
-    assert refused.value.code == "TOKEN_EXPIRED"
-    assert refused.value.message == "Please refresh your session"
+    assert rejected.value.status == 401
+    assert rejected.value.error == "Token expired or invalid"
+    assert rejected.value.code == "TOKEN_EXPIRED"
+    assert rejected.value.message == "Please refresh your session"
 
 
-async def test_a_refusal_shows_nothing_of_the_token(autojump_clock):
+async def test_a_rejection_shows_nothing_of_the_token(autojump_clock):
     async with authenticator(Provider([KEY.jwk()])) as auth:
-        with pytest.raises(TokenExpired) as refused:
+        with pytest.raises(TokenExpired) as rejected:
             await auth.identify(FOREIGN.sign(claims(), kid=KEY.key_id))
-    shown = "".join(traceback.format_exception(refused.value))
+    shown = "".join(traceback.format_exception(rejected.value))
     assert not re.search(r"eyJ|ann@example\.com", shown)
 
 
@@ -196,7 +196,7 @@ async def test_a_flood_of_unknown_key_ids_hardly_reaches_the_provider(autojump_c
     assert provider.fetches == 1
 
 
-async def test_an_outage_is_not_a_refusal(autojump_clock):
+async def test_an_outage_is_not_a_rejection(autojump_clock):
     provider = Provider([KEY.jwk()], failure=ServiceUnavailable())
     async with authenticator(provider) as auth:
         with pytest.raises(ServiceUnavailable):
@@ -207,7 +207,7 @@ async def test_an_outage_is_not_a_refusal(autojump_clock):
 class TestWithoutTheSecret:
     """HS256 tokens then go to the provider, which holds it."""
 
-    async def test_the_provider_decides_and_is_asked_once(self, autojump_clock):
+    async def test_the_provider_decides_and_is_requested_once(self, autojump_clock):
         provider = Provider(user=ann(app_metadata={"role": "admin"}))
         token = by_secret({"app_metadata": {}, "user_metadata": {}})
         async with authenticator(provider, secret=None) as auth:
@@ -238,7 +238,7 @@ class TestWithoutTheSecret:
             with pytest.raises(TokenExpired):
                 await auth.identify(token.rpartition(".")[0] + ".AAAA")
 
-    async def test_what_can_be_refused_here_is_not_asked(self, autojump_clock):
+    async def test_what_can_be_rejected_here_is_not_requested(self, autojump_clock):
         provider = Provider(user=ann())
         async with authenticator(provider, secret=None) as auth:
             for changes in ({"exp": NOW - 60}, {"iss": "x"}, {"aud": "x"}, {"sub": "x"}):
@@ -250,7 +250,7 @@ class TestWithoutTheSecret:
                         await auth.identify(token)
         assert provider.lookups == []
 
-    async def test_a_token_of_somebody_else_is_refused(self, autojump_clock):
+    async def test_a_token_of_user_else_is_rejected(self, autojump_clock):
         async with authenticator(Provider(user=ann(id=uuid4())), secret=None) as auth:
             with pytest.raises(TokenExpired):
                 await auth.identify(by_secret())
@@ -411,7 +411,7 @@ good_token = KEY.sign(claims())
         ),
     )
 )
-def test_any_text_is_refused_or_undecided_and_nothing_else(token: str):
+def test_any_text_is_rejected_or_undecided_and_nothing_else(token: str):
     async def main() -> None:
         async with authenticator(Provider([KEY.jwk()])) as auth:
             try:

@@ -55,9 +55,9 @@ def test_any_text_decodes_or_raises_invalid_image(text: str):
     "text", ["!!!", "YQ==YQ==", "Y", "YWJ%", "data:image/png,abc", "data:image/png;base64", "é"]
 )
 def test_invalid_text_is_rejected(text: str):
-    with pytest.raises(InvalidImage) as refused:
+    with pytest.raises(InvalidImage) as rejected:
         decode_base64(text)
-    assert refused.value.status == 422
+    assert rejected.value.status == 422
 
 
 def test_limit_is_checked_before_decoding():

@@ -219,9 +219,9 @@ class TestHeic:
     @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
     async def test_more_pixels_than_it_declares_are_not_decoded(self, kind: str):
         data = heic_with_sizes(plain(1024, 1024, kind), (1024, 1024), (64, 64))
-        with pytest.raises(InvalidImage) as refused:
+        with pytest.raises(InvalidImage) as rejected:
             await Images().prepare(data, fit=FIT)
-        assert refused.value.status == 422
+        assert rejected.value.status == 422
 
     async def test_tiles_that_the_image_does_not_need_are_not_decoded(self):
         assert measure(heic_of_one_tile_many_times(0)).pixels == 128 * 64
@@ -246,9 +246,9 @@ class TestHeic:
         ],
     )
     async def test_unsupported_formats_are_named_in_the_error(self, data: bytes, name: str):
-        with pytest.raises(WrongImageType, match=rf"{name}.*Send the image as a JPEG") as refused:
+        with pytest.raises(WrongImageType, match=rf"{name}.*Send the image as a JPEG") as rejected:
             await Images().prepare(data, fit=FIT)
-        assert refused.value.status == 400
+        assert rejected.value.status == 400
 
     def test_no_decoder_is_imported_before_the_first_image(self):
         program = "import sys, cookcam.app.program; sys.exit('PIL' in sys.modules)"
@@ -317,16 +317,16 @@ BOMBS = {
 class TestRejectedImages:
     @pytest.mark.parametrize("kind", FOREIGN)
     async def test_other_file_types_are_rejected(self, kind: str):
-        with pytest.raises(WrongImageType) as refused:
+        with pytest.raises(WrongImageType) as rejected:
             await Images().prepare(FOREIGN[kind], fit=FIT)
-        assert refused.value.status == 400
+        assert rejected.value.status == 400
 
     @pytest.mark.parametrize("kind", BROKEN)
     async def test_undecodable_images_are_rejected(self, kind: str):
-        with pytest.raises(InvalidImage) as refused:
+        with pytest.raises(InvalidImage) as rejected:
             await Images().prepare(BROKEN[kind], fit=FIT)
-        assert (refused.value.status, refused.value.code) == (422, "INVALID_IMAGE")
-        assert refused.value.__cause__ is None
+        assert (rejected.value.status, rejected.value.code) == (422, "INVALID_IMAGE")
+        assert rejected.value.__cause__ is None
 
     @pytest.mark.parametrize("kind", BOMBS)
     async def test_bombs_are_rejected_before_decoding(
@@ -371,9 +371,9 @@ class TestRejectedImages:
         data = plain()
         limits = Limits(max_bytes=len(data))
         await Images().prepare(data, fit=FIT, limits=limits)
-        with pytest.raises(ImageTooLarge) as refused:
+        with pytest.raises(ImageTooLarge) as rejected:
             await Images().prepare(data + b"\0", fit=FIT, limits=limits)
-        assert refused.value.status == 413
+        assert rejected.value.status == 413
 
     async def test_pixel_limit_of_the_caller(self):
         await Images().prepare(plain(100, 100), fit=FIT, limits=Limits(max_pixels=10_000))

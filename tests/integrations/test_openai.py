@@ -73,8 +73,8 @@ async def test_completion_has_the_requested_shape(model: OpenAI, fake: FakeOpenA
 
 
 async def test_photographs_are_sent_as_data_urls(model: OpenAI, fake: FakeOpenAI):
-    asked = request_options(name="photograph", images=[b"\xff\xd8 the bytes"])
-    response = await model.complete(Photograph, **asked)
+    requested = request_options(name="photograph", images=[b"\xff\xd8 the bytes"])
+    response = await model.complete(Photograph, **requested)
     assert 1 <= len(response.ingredients) <= 10
     (url,) = fake.received[0].question.images
     head, _, encoded = url.partition(",")
@@ -337,8 +337,8 @@ def test_retry_after_in_seconds(headers: dict[str, str], seconds: float):
 
 def test_retry_after_as_a_date():
     later = datetime.now(UTC) + timedelta(hours=1)
-    asked = seconds_to_wait({"retry-after": format_datetime(later, usegmt=True)})
-    assert 0 < asked <= 3600
+    requested = seconds_to_wait({"retry-after": format_datetime(later, usegmt=True)})
+    assert 0 < requested <= 3600
 
 
 @asynccontextmanager
@@ -349,10 +349,10 @@ async def open_stranger(body: bytes, kind: str = "application/json") -> AsyncGen
 
     async def reply(stream: trio.SocketStream) -> None:
         async with stream:
-            asked, end = b"", b"\r\n\r\n"
-            while not asked.endswith(end):  # the end of the head, and for a POST of the body
-                asked += await stream.receive_some()
-                end = b"}" if asked.startswith(b"POST") else end
+            requested, end = b"", b"\r\n\r\n"
+            while not requested.endswith(end):  # the end of the head, and for a POST of the body
+                requested += await stream.receive_some()
+                end = b"}" if requested.startswith(b"POST") else end
             await stream.send_all(response)
 
     async with trio.open_nursery() as nursery:

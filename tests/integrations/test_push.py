@@ -149,7 +149,7 @@ class TestBothServices:
             both.fake.behaviour.revoked.add(both.apns._tokens._token)
         assert (await send(service, TOKENS[provider], MESSAGE)).verdict == "sent"
 
-    async def test_refused_connection_is_an_outage(self, provider: str, keys: Keys):
+    async def test_rejected_connection_is_an_outage(self, provider: str, keys: Keys):
         async with open_push(keys=keys) as fake:
             pass
         opened = open_fcm(fake) if provider == "fcm" else open_apns(fake)

@@ -43,10 +43,10 @@ async def until_answered(redis: Redis) -> None:
     ],
 )
 async def test_unsupported_url_is_rejected_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match=r"Redis|cluster") as refused:
+    with pytest.raises(ValueError, match=r"Redis|cluster") as rejected:
         async with Redis.open(url):
             pass
-    assert "hush" not in str(refused.value)
+    assert "hush" not in str(rejected.value)
 
 
 @pytest.mark.parametrize("cluster", [False, True], ids=["server", "cluster"])
@@ -156,7 +156,7 @@ async def test_hanging_server_times_out(server: RedisServer) -> None:
         await until_answered(redis)
 
 
-async def test_refused_connection_is_unavailable(autojump_clock: trio.testing.MockClock) -> None:
+async def test_rejected_connection_is_unavailable(autojump_clock: trio.testing.MockClock) -> None:
     (port,) = free_ports(1)
     async with Redis.open(f"redis://127.0.0.1:{port}") as redis:
         with pytest.raises(ServiceUnavailable):

@@ -28,7 +28,7 @@ class Flaky:
         return "answer"
 
 
-def longest(pause: float) -> float:
+def maximum(pause: float) -> float:
     return pause
 
 
@@ -62,7 +62,7 @@ async def test_other_errors_are_not_retried(autojump_clock):
 async def test_delays_double_up_to_the_maximum(autojump_clock):
     operation = Flaky([ServiceUnavailable()] * 5)
     policy = RetryPolicy(deadline=60, attempts=6, initial_delay=0.5, max_delay=3.0)
-    await policy.call(operation, jitter=longest)
+    await policy.call(operation, jitter=maximum)
     gaps = [b - a for a, b in zip(operation.calls, operation.calls[1:], strict=False)]
     assert gaps == pytest.approx([0.5, 1.0, 2.0, 3.0, 3.0])
 

@@ -103,7 +103,7 @@ async def test_permanent_and_transient_replies(server: FakeMail, step: str):
     assert server.received == []
 
 
-async def test_lost_response_and_refused_connection_are_outages(server: FakeMail):
+async def test_lost_response_and_rejected_connection_are_outages(server: FakeMail):
     server.behaviour.drop_after_data = True
     with pytest.raises(ProviderUnavailable):
         await client(server).send(MAIL)

@@ -214,7 +214,7 @@ class TestWhenStorageFails:
         (line,) = [entry for entry in logs if entry["event"] == "storage does not answer"]
         assert line["operation"] == "put"
 
-    async def test_refused_connection_is_unavailable(self):
+    async def test_rejected_connection_is_unavailable(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         async with client_of(f"http://127.0.0.1:{port}", "key") as storage:

@@ -103,7 +103,7 @@ async def test_cancelled_caller_does_not_affect_others(client, fake):
     assert (await checkout(client)).status == "open"
 
 
-async def test_refused_connection_is_service_unavailable():
+async def test_rejected_connection_is_service_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     unused_url = f"http://127.0.0.1:{port}"

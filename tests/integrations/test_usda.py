@@ -57,7 +57,7 @@ async def test_server_errors_are_retried_and_then_raised():
         assert client.budget._spent.__len__() == 6  # every attempt is counted
 
 
-async def test_refused_connection_is_unavailable():
+async def test_rejected_connection_is_unavailable():
     unused_url = f"http://127.0.0.1:{free_port()}/fdc/v1"
     async with Usda.open(base_url=unused_url, policy=QUICK) as client:
         with pytest.raises(ServiceUnavailable):
@@ -74,15 +74,15 @@ async def test_slow_server_times_out_at_the_deadline():
 async def test_exhausted_quota_blocks_requests_with_retry_after():
     async with opened() as (client, _, behaviour):
         behaviour.remaining = 0
-        with pytest.raises(QuotaExhausted) as refused:
+        with pytest.raises(QuotaExhausted) as rejected:
             await client.search(EGG)
-        assert refused.value.headers == [("Retry-After", "1800")]
-        assert refused.value.status == 503
-        asked = len(behaviour.requests)
+        assert rejected.value.headers == [("Retry-After", "1800")]
+        assert rejected.value.status == 503
+        requested = len(behaviour.requests)
         behaviour.remaining = 10
         with pytest.raises(QuotaExhausted):
             await client.search(EGG)
-        assert len(behaviour.requests) == asked
+        assert len(behaviour.requests) == requested
 
 
 async def test_malformed_responses_are_service_errors():
@@ -122,9 +122,9 @@ def test_budget_is_a_sliding_hour():
         now = moment
         budget.spend()
     now = 30.0
-    with pytest.raises(QuotaExhausted) as refused:
+    with pytest.raises(QuotaExhausted) as rejected:
         budget.spend()
-    assert refused.value.retry_after == 3570
+    assert rejected.value.retry_after == 3570
     now = 3600.0
     budget.spend()
     with pytest.raises(QuotaExhausted):

@@ -91,6 +91,6 @@ def test_first_call_after_warm_up_imports_almost_nothing(opening: str, library: 
         timeout=60,
         check=True,
     )
-    refused, *loaded = done.stdout.splitlines()[-1].split()
-    assert refused == "refused"
+    rejected, *loaded = done.stdout.splitlines()[-1].split()
+    assert rejected == "refused"
     assert len([name for name in loaded if name.split(".")[0] in {library, "pydantic"}]) < FEW

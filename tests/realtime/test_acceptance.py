@@ -38,7 +38,7 @@ from tests.support.realtime import (
 )
 
 GONE = "Cooking session not found or inactive"
-REFUSED = {"ok": False, "error": GONE}
+REJECTED = {"ok": False, "error": GONE}
 PATIENT = {
     f"SOCKET_{name}": "10000"
     for name in (
@@ -55,9 +55,9 @@ each_protocol = pytest.mark.parametrize("plain", [False, True], ids=["socket.io"
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[LiveServer]:
-    async with open_live_server(database_url, **PATIENT) as kitchen:
-        yield kitchen
+async def live(database_url: str) -> AsyncIterator[LiveServer]:
+    async with open_live_server(database_url, **PATIENT) as live:
+        yield live
 
 
 # -- each event with no payload, null, a string, an array, a 2 MB string
@@ -92,16 +92,16 @@ PAYLOADS: dict[str, tuple[Any, ...]] = {
 @each_protocol
 @pytest.mark.parametrize("name", PAYLOADS)
 async def test_each_event_with_each_wrong_payload_is_an_error_or_a_close(
-    kitchen: LiveServer, plain: bool, name: str
+    live: LiveServer, plain: bool, name: str
 ) -> None:
-    session_id, bystander = await gather(kitchen)
-    ann = await kitchen.connect("Ann", plain=plain)
+    session_id, bystander = await gather(live)
+    ann = await live.connect("Ann", plain=plain)
     for event in EVENTS:
         await ann.send(event, *PAYLOADS[name])
         if name == "a 2 MB string":
             await ann.closed.wait()
             assert close_code(ann) == 1009
-            ann = await kitchen.connect(ann.user, plain=plain)
+            ann = await live.connect(ann.user, plain=plain)
         else:
             error = await ann.expect("error")
             assert (error["message"], error["event"]) == ("Invalid payload", event)
@@ -110,7 +110,7 @@ async def test_each_event_with_each_wrong_payload_is_an_error_or_a_close(
     await bystander.send("update_cooking_step", {"sessionId": session_id, "newStep": 1})
     assert (await bystander.expect("cooking_step_updated"))["seq"] == 1
     assert await bystander.seen() == []
-    assert await kitchen.connections() == 2
+    assert await live.connections() == 2
 
 
 def close_code(client: LiveClient) -> int:
@@ -122,23 +122,21 @@ def close_code(client: LiveClient) -> int:
 
 
 @each_protocol
-async def test_two_devices_of_one_user_when_the_first_closes(
-    kitchen: LiveServer, plain: bool
-) -> None:
-    session_id, ann, phone = await gather(kitchen, "Bob", plain=plain)
-    tablet = await kitchen.connect(phone.user, plain=not plain)
+async def test_two_devices_of_one_user_when_the_first_closes(live: LiveServer, plain: bool) -> None:
+    session_id, ann, phone = await gather(live, "Bob", plain=plain)
+    tablet = await live.connect(phone.user, plain=not plain)
     await tablet.ask("join_cooking_session", {"sessionId": session_id})
-    before = await kitchen.health()
+    before = await live.health()
     assert (before["connected_users"], before["connections"]) == (2, 3)
 
-    await kitchen.drop(phone)
-    after = await kitchen.health()
+    await live.drop(phone)
+    after = await live.health()
     assert (after["connected_users"], after["connections"]) == (2, 2)  # still counted
-    asked = {"targetUserId": tablet.id, "recipeId": await kitchen.recipe(ann.user), "message": "?"}
-    assert await ann.ask("request_recipe_collab", asked) == {"ok": True}
+    requested = {"targetUserId": tablet.id, "recipeId": await live.recipe(ann.user), "message": "?"}
+    assert await ann.ask("request_recipe_collab", requested) == {"ok": True}
     assert (await tablet.expect("recipe_collab_request"))["fromUserId"] == ann.id  # reachable
-    said = {"sessionId": session_id, "message": "still here"}
-    await tablet.send("cooking_session_message", said)  # a participant
+    reported = {"sessionId": session_id, "message": "still here"}
+    await tablet.send("cooking_session_message", reported)  # a participant
     assert (await ann.expect("cooking_message"))["seq"] == 2
     assert await ann.seen() == []
 
@@ -165,8 +163,8 @@ async def test_a_host_that_drops_for_ten_seconds_ends_nothing(autojump_clock, nu
 # -- host leaves
 
 
-async def test_host_that_leaves_ends_the_session_for_all(kitchen: LiveServer) -> None:
-    session_id, ann, bob = await gather(kitchen, "Bob")
+async def test_host_that_leaves_ends_the_session_for_all(live: LiveServer) -> None:
+    session_id, ann, bob = await gather(live, "Bob")
     assert await ann.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
     ended = {"sessionId": session_id, "reason": "Host left the session", "seq": 2}
     assert await ann.expect("cooking_session_ended") == ended
@@ -174,12 +172,12 @@ async def test_host_that_leaves_ends_the_session_for_all(kitchen: LiveServer) ->
     step = {"sessionId": session_id, "newStep": 1}
     message = {"sessionId": session_id, "message": "Hello?"}
     for client in ann, bob:
-        assert await client.ask("update_cooking_step", step) == REFUSED
-        assert await client.ask("cooking_session_message", message) == REFUSED
-        assert await client.ask("join_cooking_session", {"sessionId": session_id}) == REFUSED
+        assert await client.ask("update_cooking_step", step) == REJECTED
+        assert await client.ask("cooking_session_message", message) == REJECTED
+        assert await client.ask("join_cooking_session", {"sessionId": session_id}) == REJECTED
         assert await client.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
         assert set(await client.seen()) == {"error"}
-    rows = await kitchen.sql(
+    rows = await live.sql(
         "select is_active, ended_at is not null, end_reason, seq, ("
         "  select count(*) from live_cooking_participants p"
         "  where p.session_id = s.id and p.left_at is null"
@@ -192,14 +190,14 @@ async def test_host_that_leaves_ends_the_session_for_all(kitchen: LiveServer) ->
 # -- non-member leave
 
 
-async def test_leave_of_a_non_member_sends_no_event(kitchen: LiveServer) -> None:
-    session_id, ann, bob = await gather(kitchen, "Bob")
+async def test_leave_of_a_non_member_sends_no_event(live: LiveServer) -> None:
+    session_id, ann, bob = await gather(live, "Bob")
     for plain in (False, True):
-        eve = await kitchen.connect("Eve", plain=plain)
+        eve = await live.connect("Eve", plain=plain)
         await eve.ask("leave_cooking_session", {"sessionId": session_id})
         assert await eve.seen() == []
     assert await ann.seen() == await bob.seen() == []
-    again = await kitchen.connect(bob.user, plain=True)
+    again = await live.connect(bob.user, plain=True)
     state = await again.ask("join_cooking_session", {"sessionId": session_id})
     assert (state["seq"], len(state["session"]["participants"])) == (1, 2)
 
@@ -207,10 +205,10 @@ async def test_leave_of_a_non_member_sends_no_event(kitchen: LiveServer) -> None
 # -- join a private cooking session by id only
 
 
-async def test_a_private_session_cannot_be_joined_by_its_id_alone(kitchen: LiveServer) -> None:
-    ann, eve = await kitchen.connect("Ann"), await kitchen.connect("Eve", plain=True)
+async def test_a_private_session_cannot_be_joined_by_its_id_alone(live: LiveServer) -> None:
+    ann, eve = await live.connect("Ann"), await live.connect("Eve", plain=True)
     for options in ({}, {"isPublic": False}, {"isPublic": None}):
-        created = await start_session(kitchen, ann, **options)
+        created = await start_session(live, ann, **options)
         by_id = {"sessionId": created["session"]["id"]}
         rejected = await eve.ask("join_cooking_session", by_id)
         unknown = await eve.ask("join_cooking_session", {"sessionId": "session_" + "0" * 26})
@@ -222,8 +220,8 @@ async def test_a_private_session_cannot_be_joined_by_its_id_alone(kitchen: LiveS
 # -- step -1, totalSteps + 1, "2"
 
 
-async def test_a_step_that_is_none_is_an_invalid_payload(kitchen: LiveServer) -> None:
-    session_id, ann, bob = await gather(kitchen, "Bob")
+async def test_a_step_that_is_none_is_an_invalid_payload(live: LiveServer) -> None:
+    session_id, ann, bob = await gather(live, "Bob")
     for step in (-1, 5, "2", 1.5, None, True):
         await ann.send("update_cooking_step", {"sessionId": session_id, "newStep": step})
         error = await ann.expect("error")
@@ -342,10 +340,10 @@ async def test_receivers_that_stop_reading_cost_the_others_nothing() -> None:
 async def test_hundred_sockets_get_the_announcement_and_the_program_exits_with_0(
     database_url: str,
 ) -> None:
-    async with open_live_server(database_url, **PATIENT) as kitchen:
-        ann = await kitchen.person("Ann")
-        clients = [await kitchen.connect(ann, plain=number % 2 == 0) for number in range(100)]
-        kitchen.server.stop()
+    async with open_live_server(database_url, **PATIENT) as live:
+        ann = await live.person("Ann")
+        clients = [await live.connect(ann, plain=number % 2 == 0) for number in range(100)]
+        live.server.stop()
         with trio.fail_after(30):
             for client in clients:
                 notice = await client.expect("server_shutdown")
@@ -353,8 +351,8 @@ async def test_hundred_sockets_get_the_announcement_and_the_program_exits_with_0
                 assert 1000 <= notice["reconnectAfterMs"] <= 10_000
                 await client.closed.wait()
                 assert close_code(client) == 1001
-            await kitchen.server.ended.wait()
-        assert kitchen.server.status == 0
+            await live.server.ended.wait()
+        assert live.server.status == 0
 
 
 # -- restart during a cooking session
@@ -362,15 +360,15 @@ async def test_hundred_sockets_get_the_announcement_and_the_program_exits_with_0
 
 async def test_a_restart_in_the_middle_of_a_session_loses_nothing(database_url: str) -> None:
     async with open_project(database_url) as gotrue:
-        async with run_live_server(database_url, gotrue) as kitchen:
-            session_id, ann, bob = await gather(kitchen, "Bob")
+        async with run_live_server(database_url, gotrue) as live:
+            session_id, ann, bob = await gather(live, "Bob")
             await ann.ask("update_cooking_step", {"sessionId": session_id, "newStep": 3})
-            kitchen.server.stop()
+            live.server.stop()
             await ann.expect("server_shutdown")
             await bob.closed.wait()
             assert await ann.seen_until_closed() == ["cooking_step_updated"]
-        async with run_live_server(database_url, gotrue) as kitchen:
-            people = [await kitchen.connect(bob.user), await kitchen.connect(ann.user, plain=True)]
+        async with run_live_server(database_url, gotrue) as live:
+            people = [await live.connect(bob.user), await live.connect(ann.user, plain=True)]
             for person in people:
                 await person.send("join_cooking_session", {"sessionId": session_id})
                 joined = await person.expect("cooking_session_joined")

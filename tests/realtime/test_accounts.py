@@ -128,11 +128,11 @@ async def test_missed_notifications_are_found_by_checking_connections(
 async def test_each_connection_is_checked_once(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[UUID]] = []
+    requested: list[list[UUID]] = []
     fetch = Database.fetch_all_as
 
     async def noted(self: Database, actor, model, statement: LiteralString, /, **params):
-        asked.append(params["users"])
+        requested.append(params["users"])
         return await fetch(self, actor, model, statement, **params)
 
     monkeypatch.setattr(Database, "fetch_all_as", noted)
@@ -140,7 +140,7 @@ async def test_each_connection_is_checked_once(
     await watched.connect(ann)
     await watched.connect(ann)
     await trio.sleep(3 * INTERVAL)
-    assert asked == [[ann], [ann]]
+    assert requested == [[ann], [ann]]
 
 
 async def test_the_server_closes_an_account_in_both_protocols(autojump_clock) -> None:

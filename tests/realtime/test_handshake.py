@@ -56,17 +56,17 @@ async def connect_socketio(live: Live, auth: Any = None, **options: Any) -> dict
 async def test_a_good_token_is_welcome_over_both_protocols(autojump_clock):
     async with open_live() as live:
         token = live.token(ANN)
-        told = [
+        received = [
             await connect_socketio(live, {"token": token}),
             await connect_socketio(live, headers=bearer(token)),
             await connect_socketio(live, {"token": ""}, headers=bearer(token)),
         ]
         async with live.plain_socket(headers=bearer(token)) as client:
-            told.append(await client.expect("connected"))
+            received.append(await client.expect("connected"))
         async with live.plain_socket() as client:
             await client.send("authenticate", {"token": token})
-            told.append(await client.expect("connected"))
-        for data in told:
+            received.append(await client.expect("connected"))
+        for data in received:
             assert data.pop("timestamp").endswith("Z")
             assert data == {
                 "message": "Connected to CookCam real-time service",
@@ -78,8 +78,8 @@ async def test_the_token_in_auth_comes_before_the_one_in_the_header(autojump_clo
     bob = ApiUser()
     async with open_live() as live:
         auth = {"token": live.token(ANN)}
-        told = await connect_socketio(live, auth, headers=bearer(live.token(bob)))
-        assert told["userId"] == str(ANN.id)
+        received = await connect_socketio(live, auth, headers=bearer(live.token(bob)))
+        assert received["userId"] == str(ANN.id)
 
 
 async def test_first_frame_with_an_id_gets_a_response(autojump_clock):
@@ -128,8 +128,8 @@ async def exchange(live: Live, sent: list[Any], **scope: Any) -> None:
 @each_bad_token
 async def test_a_bad_token_over_socketio(autojump_clock, bad):
     async with open_live() as live:
-        told = await connect_socketio(live, {"token": bad(live)})
-        assert told == {"connect_error": {"message": "Invalid or expired token"}}
+        received = await connect_socketio(live, {"token": bad(live)})
+        assert received == {"connect_error": {"message": "Invalid or expired token"}}
         assert live.hub.connection_count() == 0
 
 
@@ -162,15 +162,15 @@ async def test_a_bad_token_in_the_first_frame(autojump_clock, bad):
 @pytest.mark.parametrize("auth", [None, {}, {"token": None}, {"token": ""}, {"other": 1}])
 async def test_no_token_over_socketio(autojump_clock, auth):
     async with open_live() as live:
-        told = await connect_socketio(live, auth, headers={"authorization": "Basic abc"})
-        assert told == {"connect_error": {"message": "Authentication token required"}}
+        received = await connect_socketio(live, auth, headers={"authorization": "Basic abc"})
+        assert received == {"connect_error": {"message": "Authentication token required"}}
 
 
 @pytest.mark.parametrize("token", [7, ["x"], {"a": 1}, True])
 async def test_a_token_that_is_no_text_is_invalid(autojump_clock, token):
     async with open_live() as live, live.plain_socket() as client:
-        told = await connect_socketio(live, {"token": token})
-        assert told == {"connect_error": {"message": "Invalid or expired token"}}
+        received = await connect_socketio(live, {"token": token})
+        assert received == {"connect_error": {"message": "Invalid or expired token"}}
         await client.send("authenticate", {"token": token})
         assert await client.expect("connect_error") == {"message": "Invalid or expired token"}
 
@@ -242,8 +242,8 @@ async def test_a_client_that_connects_to_no_namespace_is_closed_after_45_seconds
 async def test_an_outage_of_the_provider_is_no_verdict_on_the_token(autojump_clock):
     async with open_live() as live:
         live.provider.failure = ServiceUnavailable()
-        told = await connect_socketio(live, {"token": live.token(ANN)})
-        assert told == {"connect_error": {"message": "Authentication failed"}}
+        received = await connect_socketio(live, {"token": live.token(ANN)})
+        assert received == {"connect_error": {"message": "Authentication failed"}}
         with pytest.raises(RequestRejected) as rejected:
             async with live.plain_socket(headers=bearer(live.token(ANN))):
                 pass
@@ -442,8 +442,8 @@ async def test_the_log_names_user_and_socket_and_no_token(autojump_clock):
             ("plain", str(ANN.id)),
         }
         assert all(line["socketId"] for line in connected)
-        refused = [line for line in live.log if line["message"] == "socket refused"]
-        assert [line["reason"] for line in refused] == ["Invalid or expired token"] * 2
+        rejected = [line for line in live.log if line["message"] == "socket refused"]
+        assert [line["reason"] for line in rejected] == ["Invalid or expired token"] * 2
         for part in (*good.split("."), *bad.split("."), EMAIL):
             assert part not in written
         text = live.metrics.render().decode()

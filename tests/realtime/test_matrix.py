@@ -32,9 +32,9 @@ ROOM_EVENTS = (
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[LiveServer]:
-    async with open_live_server(database_url) as kitchen:
-        yield kitchen
+async def live(database_url: str) -> AsyncIterator[LiveServer]:
+    async with open_live_server(database_url) as live:
+        yield live
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ async def node() -> AsyncIterator[NodeClients]:
 
 
 async def connect(
-    kitchen: LiveServer, node: NodeClients, user: User, transport: str, **auth: Any
+    live: LiveServer, node: NodeClients, user: User, transport: str, **auth: Any
 ) -> NodeSocket:
     """A client that has arrived on the transport."""
     socket = await node.connect(
-        kitchen.server.url,
-        kitchen.gotrue.issue_token(user),
+        live.server.url,
+        live.gotrue.issue_token(user),
         transports=TRANSPORTS[transport],
         auth=auth,
     )
@@ -59,23 +59,23 @@ async def connect(
     return socket
 
 
-async def host(kitchen: LiveServer, name: str = "Ann") -> tuple[str, LiveClient]:
+async def host(live: LiveServer, name: str = "Ann") -> tuple[str, LiveClient]:
     """A session over the plain protocol."""
-    ann = await kitchen.connect(name, plain=True)
-    recipe = await kitchen.recipe(ann.user)
+    ann = await live.connect(name, plain=True)
+    recipe = await live.recipe(ann.user)
     made = {"recipeId": recipe, "title": "Tonight", "isPublic": True}
     created = await ann.ask("create_cooking_session", made)
     return created["session"]["id"], ann
 
 
-async def test_one_user_on_each_transport_cook_together(kitchen: LiveServer, node: NodeClients):
-    session_id, ann = await host(kitchen)
+async def test_one_user_on_each_transport_cook_together(live: LiveServer, node: NodeClients):
+    session_id, ann = await host(live)
     room = {"sessionId": session_id}
     guests: dict[str, NodeSocket] = {}
     users: dict[str, User] = {}
     for transport in TRANSPORTS:
-        users[transport] = await kitchen.person(transport)
-        guests[transport] = await connect(kitchen, node, users[transport], transport)
+        users[transport] = await live.person(transport)
+        guests[transport] = await connect(live, node, users[transport], transport)
         assert await guests[transport].ask("join_cooking_session", room) == {"ok": True}
         joined = await guests[transport].expect("event cooking_session_joined")
         assert joined["seq"] == len(guests)
@@ -116,11 +116,11 @@ async def test_one_user_on_each_transport_cook_together(kitchen: LiveServer, nod
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_client_that_drops_and_reconnects_misses_nothing(
-    kitchen: LiveServer, node: NodeClients, transport: str
+    live: LiveServer, node: NodeClients, transport: str
 ):
-    session_id, ann = await host(kitchen)
+    session_id, ann = await host(live)
     room = {"sessionId": session_id}
-    bob = await connect(kitchen, node, await kitchen.person("Bob"), transport, recover=True)
+    bob = await connect(live, node, await live.person("Bob"), transport, recover=True)
     before = await bob.expect("connect")
     assert not before["recovered"]
     await bob.ask("join_cooking_session", room)
@@ -146,14 +146,14 @@ async def test_client_that_drops_and_reconnects_misses_nothing(
         "cooking_message",
         "cooking_message",
     ]
-    assert (await kitchen.health())["connections"] == 2
+    assert (await live.health())["connections"] == 2
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_bytes_in_an_event_are_a_wrong_payload_and_nothing_more(
-    kitchen: LiveServer, node: NodeClients, transport: str
+    live: LiveServer, node: NodeClients, transport: str
 ):
-    bob = await connect(kitchen, node, await kitchen.person("Bob"), transport)
+    bob = await connect(live, node, await live.person("Bob"), transport)
     attached = {"$bytes": [0, 255, 30]}
     for payload in (attached, {"shareId": attached}, [attached, attached]):
         response = await bob.ask("like_live_recipe", payload)

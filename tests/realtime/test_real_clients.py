@@ -86,9 +86,9 @@ async def close_code(websocket: WebSocketConnection) -> int:
 @each_transport
 async def test_the_snippet_of_an_existing_client(site, node, options):
     good = await node.connect(site.url, site.live.token(ANN), **options)
-    told = await good.expect("event connected")
-    assert told["message"] == "Connected to CookCam real-time service"
-    assert told["userId"] == str(ANN.id)
+    received = await good.expect("event connected")
+    assert received["message"] == "Connected to CookCam real-time service"
+    assert received["userId"] == str(ANN.id)
     if "transports" not in options:
         assert await good.expect("upgrade") == "websocket"
 
@@ -98,8 +98,8 @@ async def test_the_snippet_of_an_existing_client(site, node, options):
     foreign = await node.connect(site.url, site.live.token(ANN, iss="https://x.example"), **options)
     error = await missing.expect("connect_error")
     assert error == {"message": "Authentication token required"}
-    for refused in (malformed, expired, foreign):
-        assert await refused.expect("connect_error") == {"message": "Invalid or expired token"}
+    for rejected in (malformed, expired, foreign):
+        assert await rejected.expect("connect_error") == {"message": "Invalid or expired token"}
 
 
 @pytest.mark.external

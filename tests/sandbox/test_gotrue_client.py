@@ -318,9 +318,9 @@ async def test_only_the_service_key_administers(
     client: AsyncGoTrueClient, gotrue: Gotrue, address: str
 ):
     user = await gotrue.create_user(address, PASSWORD, "Root", role="admin")
-    refusal = (403, "not_admin", "User not allowed")
-    assert await error_of(client.admin.delete_user(str(user.id))) == refusal
-    assert await error_of(client.admin.create_user({"email": "a@b.example"})) == refusal
+    rejection = (403, "not_admin", "User not allowed")
+    assert await error_of(client.admin.delete_user(str(user.id))) == rejection
+    assert await error_of(client.admin.create_user({"email": "a@b.example"})) == rejection
 
 
 async def test_rights_come_from_the_service_key_alone(

@@ -119,8 +119,8 @@ async def test_logout_is_a_204(http: httpx.AsyncClient, gotrue: Gotrue, address:
 
 async def test_another_process_may_change_the_behaviour(http: httpx.AsyncClient, gotrue: Gotrue):
     wanted = {"delay": 0.01, "failure": {"status": 503, "times": 2}}
-    refused = await http.put("/sandbox/behaviour", json=wanted)
-    assert refused.status_code == 401
+    rejected = await http.put("/sandbox/behaviour", json=wanted)
+    assert rejected.status_code == 401
     bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
     response = await http.put("/sandbox/behaviour", json=wanted, headers=bearer)
     assert response.json()["failure"] == {"status": 503, "times": 2, "late": False}

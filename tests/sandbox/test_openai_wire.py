@@ -201,7 +201,7 @@ async def test_schemas_as_the_official_libraries_write_them(http: httpx.AsyncCli
     assert (content["kind"], content["version"]) == ("recipe", 2)
 
 
-async def test_a_schema_that_refers_to_itself_is_refused(http: httpx.AsyncClient):
+async def test_a_schema_that_refers_to_itself_is_rejected(http: httpx.AsyncClient):
     schema: dict[str, Any] = {
         "$defs": {"Node": {"type": "array", "items": {"$ref": "#/$defs/Node"}}},
         "type": "object",

@@ -24,7 +24,7 @@ async def test_without_the_extra_it_says_what_to_install(
             pass
 
 
-async def test_a_directory_that_holds_something_else_is_refused_with_its_name(tmp_path: Path):
+async def test_a_directory_that_holds_something_else_is_rejected_with_its_name(tmp_path: Path):
     directory = tmp_path / "postgres"
     directory.mkdir()
     (directory / "PG_VERSION").write_text("9\n")
@@ -72,7 +72,7 @@ async def test_a_pid_file_of_a_killed_run_does_not_stop_the_next(tmp_path: Path)
         psycopg.connect(postgres.url(OWNER)).close()
 
 
-async def test_a_socket_directory_of_another_user_is_refused(
+async def test_a_socket_directory_of_another_user_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))

@@ -89,11 +89,11 @@ async def test_profile_rows_are_read_and_only_the_push_token_is_written(ann: App
     token = {"push_token": "ExponentPushToken[abc]"}
     assert (await ann.ask("PATCH", f"users?id=eq.{own(ann)}", token)).status_code == 204
     for change in ({"total_xp": 9}, {"is_creator": True}, {"level": 9}):
-        refused = await ann.ask("PATCH", f"users?id=eq.{own(ann)}", change)
-        assert (refused.status_code, refused.json()["code"]) == (403, "42501")
+        rejected = await ann.ask("PATCH", f"users?id=eq.{own(ann)}", change)
+        assert (rejected.status_code, rejected.json()["code"]) == (403, "42501")
     nobody = App(ann.gotrue, ann.http)
-    refused = await nobody.ask("GET", "users?select=id")
-    assert (refused.status_code, refused.json()["code"]) == (401, "42501")
+    rejected = await nobody.ask("GET", "users?select=id")
+    assert (rejected.status_code, rejected.json()["code"]) == (401, "42501")
 
 
 async def test_leaderboard_and_count_of_the_app(ann: App, database_url: str):

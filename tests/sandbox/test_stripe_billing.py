@@ -239,8 +239,8 @@ async def test_accounts_transfers_and_payouts_emit_events(client, stripe):
     stripe.pay_out(account.id, 600, fails=True)
     stripe.reverse(transfer.id)
     stripe.deauthorize(account.id)
-    told = news.events()
-    assert [(e.type, e.account) for e in told] == [
+    received = news.events()
+    assert [(e.type, e.account) for e in received] == [
         ("account.updated", account.id),
         ("account.updated", account.id),
         ("transfer.created", None),
@@ -251,12 +251,12 @@ async def test_accounts_transfers_and_payouts_emit_events(client, stripe):
         ("transfer.reversed", None),
         ("account.application.deauthorized", account.id),
     ]
-    restricted, active = Account.of(told[0].object), Account.of(told[1].object)
+    restricted, active = Account.of(received[0].object), Account.of(received[1].object)
     assert (restricted.details_submitted, restricted.transfers_active) == (True, False)
     assert restricted.requirements_due
     assert active.transfers_active
-    assert Payout.of(told[6].object).failure_message
-    assert Transfer.of(told[7].object).reversed
+    assert Payout.of(received[6].object).failure_message
+    assert Transfer.of(received[7].object).reversed
 
 
 async def _raw(stripe: FakeStripe, path: str, params: dict[str, Any]) -> dict[str, Any]:

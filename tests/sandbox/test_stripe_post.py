@@ -75,9 +75,9 @@ class Receiver:
                     else:
                         return
                 signature = headers[b"stripe-signature"].decode()
-                told = verify(body, signature, SECRETS, now=datetime.now(UTC))
-                self.got.append(told)
-                status = self.response(told)
+                received = verify(body, signature, SECRETS, now=datetime.now(UTC))
+                self.got.append(received)
+                status = self.response(received)
                 for out in (
                     h11.Response(status_code=status, headers=[("content-length", "0")]),
                     h11.EndOfMessage(),
@@ -193,8 +193,8 @@ async def test_checkout_portal_and_onboarding_pages(client, stripe):
     async with httpx.AsyncClient(verify=False) as browser:
         page = await browser.get(session.url)
         assert "3.99 USD" in page.text
-        refused = await browser.post(session.url, data={"card": "expired"})
-        assert (refused.status_code, "expired" in refused.text) == (402, True)
+        rejected = await browser.post(session.url, data={"card": "expired"})
+        assert (rejected.status_code, "expired" in rejected.text) == (402, True)
         done = await browser.post(session.url, data={"card": "success"})
         assert done.headers["location"] == f"https://cookcam.ai/thanks?session={session.id}"
         account = await client.create_account(
@@ -215,8 +215,8 @@ async def test_checkout_portal_and_onboarding_pages(client, stripe):
 
 
 async def test_settings_and_commands_over_http(client, stripe, receiver):
-    told = await _put(stripe.url, "behaviour", {"delay": 0.001, "mail": {"copies": 2}})
-    assert (told["delay"], told["mail"]["copies"], told["mail"]["retries"]) == (
+    received = await _put(stripe.url, "behaviour", {"delay": 0.001, "mail": {"copies": 2}})
+    assert (received["delay"], received["mail"]["copies"], received["mail"]["retries"]) == (
         0.001,
         2,
         [0.01, 0.02],

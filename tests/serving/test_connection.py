@@ -121,7 +121,7 @@ async def test_a_target_in_absolute_form_is_its_path(target: str) -> None:
             received += part
 
 
-async def test_a_body_is_only_asked_for_when_the_application_waits_for_it() -> None:
+async def test_a_body_is_only_requested_for_when_the_application_waits_for_it() -> None:
     """RFC 9110 §10.1.1: no 100 (Continue) before a rejection, nor for a body that has arrived."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

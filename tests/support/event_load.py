@@ -9,7 +9,7 @@ import orjson
 import trio
 from attrs import define, field
 
-from tests.support.lean_http import LeanConnection, Refused, request_bytes
+from tests.support.lean_http import LeanConnection, Rejected, request_bytes
 from tests.support.sandbox_process import SandboxProcess
 
 STORED = """
@@ -47,7 +47,7 @@ class EventLoad:
                 async for batch in turns:
                     await connection.ask(self._request(batch))
                     self.acknowledged.add(batch)
-        except (Refused, OSError, trio.BrokenResourceError):
+        except (Rejected, OSError, trio.BrokenResourceError):
             return
 
     async def run(self, batches_a_second: float, connections: int = 8) -> None:

@@ -19,7 +19,7 @@ LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 CHUNK = 65536
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """Not answered by 200 or 201; says how."""
 
 
@@ -56,7 +56,7 @@ class LeanConnection:
             head = response.find(b"\r\n\r\n")
         length = LENGTH.search(response, 0, head + 2)
         if not response.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")) or length is None:
-            raise Refused(response[:500])
+            raise Rejected(response[:500])
         missing = head + 4 + int(length[1]) - len(response)
         while missing > 0:
             missing -= len(await self._more())
@@ -64,5 +64,5 @@ class LeanConnection:
     async def _more(self) -> bytes:
         data = await self.stream.receive_some(CHUNK)
         if not data:
-            raise Refused("the server closed the connection")
+            raise Rejected("the server closed the connection")
         return bytes(data)

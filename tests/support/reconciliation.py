@@ -35,7 +35,7 @@ from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.stripe import Stripe
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
-from tests.features.billing.test_subscriptions_ledger import RecordingHub as ToldHub
+from tests.features.billing.test_subscriptions_ledger import RecordingHub as ReceivedHub
 from tests.integrations.stripe_conversations import open_client
 from tests.support.commissions import NoCommissions
 from tests.support.postgres import as_owner
@@ -96,7 +96,7 @@ class ReconciliationSetup:
     database: Database
     stripe: FakeStripe
     client: Stripe
-    hub: ToldHub
+    hub: ReceivedHub
     metrics: Metrics
     reconciliation: Reconciliation
     of_users: UserReconciliation
@@ -240,7 +240,7 @@ async def open_reconciliation_setup(database_url: str) -> AsyncIterator[Reconcil
         database = await stack.enter_async_context(Database.open(config))
         fake = await stack.enter_async_context(open_stripe())
         client = await stack.enter_async_context(open_client(fake))
-        hub, metrics, store = ToldHub(), Metrics(), SubscriptionStore(database)
+        hub, metrics, store = ReceivedHub(), Metrics(), SubscriptionStore(database)
 
         def now() -> datetime:
             return datetime.now(UTC)

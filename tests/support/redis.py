@@ -28,7 +28,7 @@ class RedisServer:
     port: int
     cluster: bool
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _asked: int = field(default=0, init=False)
+    _requested: int = field(default=0, init=False)
 
     @property
     def url(self) -> str:
@@ -54,7 +54,7 @@ class RedisServer:
         self._process = subprocess.Popen(
             [self.program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        self._asked = 0
+        self._requested = 0
 
     def kill(self) -> None:
         """SIGKILL: connections are reset, what was in memory is gone."""
@@ -75,7 +75,7 @@ class RedisServer:
     async def ask(self, command: str) -> bytes:
         """The answer to an inline command, as it comes over the wire."""
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-        self._asked += 1
+        self._requested += 1
         async with stream:
             await stream.send_all(f"{command}\r\nQUIT\r\n".encode())
             response = b""
@@ -87,7 +87,7 @@ class RedisServer:
         """How often anybody but this object has connected since the start."""
         stats = await self.ask("INFO stats")
         total = int(stats.split(b"total_connections_received:")[1].split(b"\r\n")[0])
-        return total - self._asked
+        return total - self._requested
 
     async def _state(self) -> bytes:
         return await self.ask("CLUSTER INFO")

@@ -58,7 +58,7 @@ class Figures:
     seconds: float
     p50: float
     p99: float
-    longest: float
+    maximum: float
 
     @classmethod
     def of(cls, delays: list[int], began: int, ended: int) -> Figures:

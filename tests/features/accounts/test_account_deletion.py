@@ -106,9 +106,9 @@ class TestDeletingAnAccount:
         assert subscriptions == {"stripe cancelled": 1, "ios left to its owner": 1}
 
         verified = await house.guest.post("/auth/account/receipt", {"receipt": body["receipt"]})
-        said = verified.json()
-        assert said["valid"] is True
-        receipt = said["receipt"]
+        reported = verified.json()
+        assert reported["valid"] is True
+        receipt = reported["receipt"]
         assert set(receipt["rows"]["deleted"]) | set(receipt["rows"]["anonymised"]) == {
             held.name for held in PERSONAL_ROWS
         }
@@ -167,7 +167,7 @@ class TestDeletingAnAccount:
         assert await house.job(ann) is None
         assert (await ann.get("/auth/me")).status_code == 200
 
-    async def test_of_somebody_who_is_gone_is_not_found(self, house: OwnersApp, ann: ApiUser):
+    async def test_of_user_who_is_gone_is_not_found(self, house: OwnersApp, ann: ApiUser):
         await house.sql("delete from auth.users where id = %(id)s", id=ann.id)
         response = await delete(ann)
         assert (response.status_code, response.json()["error"]) == (404, "User not found")
@@ -232,8 +232,8 @@ class TestAnOutage:
         house.storage.failure = Failure(503)
         response = await delete(ann)
         assert response.status_code == 200
-        said = jwt.decode(response.json()["receipt"], options={"verify_signature": False})
-        assert said["files"] == "being deleted"
+        reported = jwt.decode(response.json()["receipt"], options={"verify_signature": False})
+        assert reported["files"] == "being deleted"
         house.storage.failure = None
         await gone(house, ann)
 
@@ -263,13 +263,13 @@ async def test_connections_of_the_account_are_closed(house: OwnersApp, ann: ApiU
             assert await close_code(socket) == 4403
 
 
-async def test_a_receipt_that_is_not_ours_is_refused(house: OwnersApp, ann: ApiUser):
+async def test_a_receipt_that_is_not_ours_is_rejected(house: OwnersApp, ann: ApiUser):
     ours = (await delete(ann)).json()["receipt"]
     head, claims, signature = ours.split(".")
-    said: dict[str, Any] = jwt.decode(ours, options={"verify_signature": False})
+    reported: dict[str, Any] = jwt.decode(ours, options={"verify_signature": False})
     forged = [
-        jwt.encode(said, "another key of at least thirty-two bytes", algorithm="HS256"),
-        jwt.encode(said, "", algorithm="none"),
+        jwt.encode(reported, "another key of at least thirty-two bytes", algorithm="HS256"),
+        jwt.encode(reported, "", algorithm="none"),
         f"{head}.{claims[:-2]}.{signature}",
         ann.token,
         "",

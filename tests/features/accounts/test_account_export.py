@@ -72,9 +72,9 @@ class TestTheExport:
             assert not any(set(held.hidden) & row.keys() for row in rows)
         assert files["profile.json"][0]["email"] == ann.email
         assert len(files["user_progress.json"]) == 8
-        told = files["files.json"]
-        assert {file["bucket"] for file in told} == {"avatars", "completion-photos", "scans"}
-        for file in told:
+        received = files["files.json"]
+        assert {file["bucket"] for file in received} == {"avatars", "completion-photos", "scans"}
+        for file in received:
             assert ann.id in file["key"]
             assert (await house.http.get(file["url"])).content == b"jpeg"
         assert bob.email not in json.dumps(files)
@@ -82,17 +82,17 @@ class TestTheExport:
             held.table for held in PERSONAL_ROWS if held.export_exemption
         }
 
-    async def test_of_somebody_with_nothing_is_made_of_empty_files(self, ann: ApiUser):
+    async def test_of_user_with_nothing_is_made_of_empty_files(self, ann: ApiUser):
         files = unzipped((await ann.get("/auth/account/export")).content)
         assert files["recipes_published.json"] == []
         assert files["files.json"] == []
 
-    async def test_asked_for_its_head_has_no_body(self, ann: ApiUser):
+    async def test_requested_for_its_head_has_no_body(self, ann: ApiUser):
         response = await ann.request("HEAD", "/auth/account/export")
         assert (response.status_code, response.content) == (200, b"")
         assert (await ann.get("/auth/me")).status_code == 200
 
-    async def test_is_refused_in_time_to_say_so(self, house: OwnersApp, ann: ApiUser):
+    async def test_is_rejected_in_time_to_say_so(self, house: OwnersApp, ann: ApiUser):
         assert (await house.guest.get("/auth/account/export")).status_code == 401
         house.storage.failure = Failure(503)
         response = await ann.get("/auth/account/export")
@@ -101,16 +101,16 @@ class TestTheExport:
         await house.sql("delete from auth.users where id = %(id)s", id=ann.id)
         assert (await ann.get("/auth/account/export")).status_code == 401
 
-    async def test_may_be_asked_for_ten_times_a_minute(self, database_url: str, tmp_path: Path):
+    async def test_may_be_requested_for_ten_times_a_minute(self, database_url: str, tmp_path: Path):
         async with open_owners_app(
             database_url, tmp_path / "limited", ENABLE_RATE_LIMITING="true"
         ) as house:
             ann, bob = await house.person("Ann"), await house.person("Bob")
             for _ in range(10):
                 assert (await ann.get("/auth/account/export")).status_code == 200
-            refused = await ann.get("/auth/account/export")
-            assert refused.status_code == 429
-            assert refused.json()["retryAfter"] > 0
+            rejected = await ann.get("/auth/account/export")
+            assert rejected.status_code == 429
+            assert rejected.json()["retryAfter"] > 0
             assert (await bob.get("/auth/account/export")).status_code == 200
 
 
@@ -179,7 +179,7 @@ class TestThePhotograph:
         assert response.status_code == 200
         assert theirs in house.files_of(bob)
 
-    async def test_of_the_app_is_refused_at_once(self, ann: ApiUser):
+    async def test_of_the_app_is_rejected_at_once(self, ann: ApiUser):
         broken = json.dumps({"_parts": [["photo", {"uri": "file:///a.jpg", "type": "image/jpeg"}]]})
         with trio.fail_after(1):
             response = await ann.post(
@@ -203,7 +203,7 @@ class TestThePhotograph:
             assert response.status_code == 200, response.text
         assert len(house.files_of(ann)) == 1
 
-    async def test_that_cannot_be_taken_is_refused(self, house: OwnersApp, ann: ApiUser):
+    async def test_that_cannot_be_taken_is_rejected(self, house: OwnersApp, ann: ApiUser):
         form = {"Content-Type": "multipart/form-data; boundary=b"}
         png = plain(kind="PNG")
         cases: list[tuple[dict[str, Any], int]] = [

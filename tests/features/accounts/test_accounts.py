@@ -100,13 +100,15 @@ class TestSigningUp:
         assert body["session"] is None
         assert body["user"]["email"] == email
         assert not {"token", "refreshToken", "access_token", "refresh_token"} & body.keys()
-        refused = await log_in(server.guest, email)
-        assert refused.status_code == 403
-        assert refused.json()["code"] == "EMAIL_NOT_CONFIRMED"
+        rejected = await log_in(server.guest, email)
+        assert rejected.status_code == 403
+        assert rejected.json()["code"] == "EMAIL_NOT_CONFIRMED"
         wrong = await log_in(server.guest, email, "wrong password")
         assert (wrong.status_code, wrong.json()["code"]) == (401, "INVALID_CREDENTIALS")
 
-    async def test_a_taken_address_reads_like_any_other_refusal(self, server: Server, ann: ApiUser):
+    async def test_a_taken_address_reads_like_any_other_rejection(
+        self, server: Server, ann: ApiUser
+    ):
         response = await sign_up(server.guest, ann.email)
         body = response.json()
         assert response.status_code == 400
@@ -116,9 +118,9 @@ class TestSigningUp:
         assert "registered" not in response.text
 
     async def test_password_of_72_bytes_signs_in(self, guest: Client):
-        email, longest = some_email(), "ä" * 36
-        assert (await sign_up(guest, email, password=longest)).status_code == 201
-        assert (await log_in(guest, email, longest)).status_code == 200
+        email, maximum = some_email(), "ä" * 36
+        assert (await sign_up(guest, email, password=maximum)).status_code == 201
+        assert (await log_in(guest, email, maximum)).status_code == 200
 
     async def test_spaces_around_an_email_are_removed(self, server: Server):
         email = some_email()
@@ -143,7 +145,7 @@ class TestSigningUp:
         person = ApiUser(server.http, server.gotrue.issue_token(user), user)
         assert (await person.get("/users/profile")).json()["name"].startswith("eve-")
 
-    async def test_what_is_missing_or_out_of_bounds_is_refused(self, guest: Client):
+    async def test_what_is_missing_or_out_of_bounds_is_rejected(self, guest: Client):
         missing = "Email, password, and name are required"
         cases: list[tuple[dict[str, Any], str]] = [
             ({"email": None}, missing),
@@ -207,7 +209,7 @@ class TestSigningIn:
             assert response.json()["error"] == "Invalid email or password"
             assert response.json()["code"] == "INVALID_CREDENTIALS"
 
-    async def test_what_is_missing_is_refused(self, guest: Client):
+    async def test_what_is_missing_is_rejected(self, guest: Client):
         for body in ({}, {"email": "a@b.c"}, {"password": "x"}, {"email": None, "password": None}):
             response = await guest.post("/auth/login", body)
             assert response.status_code == 400
@@ -292,9 +294,9 @@ class TestTheQuotaOfAnAddress:
         ann, bob = await limited.person("Ann"), await limited.person("Bob")
         for _ in range(3):
             assert (await self.attempt(limited, ann.email, "192.0.2.1")).status_code == 401
-        refused = await self.attempt(limited, ann.email, "192.0.2.1", PASSWORD)
-        assert refused.status_code == 429
-        assert refused.json()["retryAfter"] > 900
+        rejected = await self.attempt(limited, ann.email, "192.0.2.1", PASSWORD)
+        assert rejected.status_code == 429
+        assert rejected.json()["retryAfter"] > 900
         assert (await self.attempt(limited, bob.email, "192.0.2.1", PASSWORD)).status_code == 200
         assert (await self.attempt(limited, ann.email, "192.0.2.2", PASSWORD)).status_code == 200
 
@@ -379,7 +381,7 @@ class TestTokens:
             assert response.json()["error"] == "Authentication required"
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
-    async def test_a_token_that_is_not_good_is_refused(self, server: Server, ann: ApiUser):
+    async def test_a_token_that_is_not_good_is_rejected(self, server: Server, ann: ApiUser):
         gotrue, user = server.gotrue, ann.user
         assert user is not None
         tokens = {

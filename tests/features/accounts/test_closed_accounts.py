@@ -141,11 +141,11 @@ async def test_ban_is_announced_to_http_without_sockets(database_url: str, tmp_p
         await rejected_soon(ann)
 
 
-async def test_model_is_not_asked_for_a_deleted_account(database_url: str) -> None:
-    async with open_generation_app(database_url) as kitchen:
-        ann = await kitchen.person()
-        await kitchen.sql(DELETE, id=ann.id)
+async def test_model_is_not_requested_for_a_deleted_account(database_url: str) -> None:
+    async with open_generation_app(database_url) as live:
+        ann = await live.person()
+        await live.sql(DELETE, id=ann.id)
         ideas: dict[str, Any] = {"detectedIngredients": FOODS, "userPreferences": PREFERENCES}
         for path in ("generate-previews", "suggestions", "generate", "generate-full"):
             assert_rejected(await ann.post(f"/recipes/{path}", ideas))
-        assert kitchen.model.received == []
+        assert live.model.received == []

@@ -44,7 +44,7 @@ async def test_answers_with_the_wrapped_row(ann: ApiUser):
     assert (body["user"]["name"], body["user"]["default_serving_size"]) == ("Anna", 6)
 
 
-async def test_without_anything_to_change_is_refused(ann: ApiUser):
+async def test_without_anything_to_change_is_rejected(ann: ApiUser):
     for body in (None, {}, {"name": None}, {"creator_tier": 5, "total_xp": 9, "level": 9}):
         response = await ann.put("/auth/profile", body)
         assert response.status_code == 400
@@ -124,7 +124,7 @@ class TestBecomingACreator:
         assert {response.status_code for response in responses} == {200}
         assert await xp_of(server, ann) == 500
 
-    async def test_when_the_subscription_has_just_ended_is_refused(
+    async def test_when_the_subscription_has_just_ended_is_rejected(
         self, server: Server, ann: ApiUser
     ):
         await subscribe(server, ann)

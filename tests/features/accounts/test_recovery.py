@@ -67,7 +67,7 @@ class TestForgetting:
             assert time.monotonic() - began >= 0.5
 
     @pytest.mark.parametrize("status", [429, 500, 504])
-    async def test_a_mail_that_fails_is_not_told_but_logged(
+    async def test_a_mail_that_fails_is_not_received_but_logged(
         self, server: Server, ann: ApiUser, status: int
     ):
         """Only for those who have an account is there a mail that can fail."""
@@ -91,7 +91,7 @@ class TestForgetting:
         ("email", "error"),
         [("", "Email is required"), (None, "Email is required"), ("x", "Invalid email format")],
     )
-    async def test_what_is_no_address_is_refused(self, guest: Client, email: Any, error: str):
+    async def test_what_is_no_address_is_rejected(self, guest: Client, email: Any, error: str):
         response = await guest.post("/auth/forgot-password", {"email": email})
         assert (response.status_code, response.json()["error"]) == (400, error)
 
@@ -139,7 +139,7 @@ class TestResetting:
         assert "error=access_denied" in again.headers["location"]
 
     @pytest.mark.parametrize("password", ["short", "x" * 1001, "", None, PASSWORD])
-    async def test_a_weak_password_or_the_old_one_is_refused(
+    async def test_a_weak_password_or_the_old_one_is_rejected(
         self, server: Server, ann: ApiUser, password: Any
     ):
         client = await mailed(server, ann)

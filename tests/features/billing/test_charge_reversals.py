@@ -210,7 +210,7 @@ class TestTwoTabs:
             "open",
         ]
 
-    async def test_a_checkout_after_a_payment_that_no_event_told_is_refused(
+    async def test_a_checkout_after_a_payment_that_no_event_reported_is_rejected(
         self, billing: BillingApp, ann: ApiUser
     ):
         session = await billing.begin(ann)
@@ -281,10 +281,10 @@ async def test_twenty_changes_at_once_end_in_a_state_and_none_in_a_500(
     assert set(statuses) <= {200, 409}
     assert 200 in statuses
     await billing.deliver_all()
-    row, told = await billing.row(bought), billing.stripe.get("subscription", bought)
-    (item,) = told["items"]["data"]
+    row, received = await billing.row(bought), billing.stripe.get("subscription", bought)
+    (item,) = received["items"]["data"]
     assert row.tier_id == {399: 2, 999: 3}[item["price"]["unit_amount"]]
-    assert row.cancel_at_period_end == told["cancel_at_period_end"]
+    assert row.cancel_at_period_end == received["cancel_at_period_end"]
 
 
 class TestWholeProgram:

@@ -100,7 +100,7 @@ class TestApple:
         assert [ref for (ref,) in refs] == [f"apple:{one.id}" for one in bought.transactions[1:]]
 
     @pytest.mark.parametrize("seed", range(4))
-    async def test_order_and_repetition_of_what_is_told_make_no_difference(
+    async def test_order_and_repetition_of_what_is_reported_make_no_difference(
         self, stores_app: StoresApp, cid: Creator, ann: ApiUser, seed: int
     ):
         bought = await stores_app.apple.buy(MONTH, account_token=ann.id)
@@ -126,10 +126,10 @@ class TestApple:
     ):
         stores_app.silence()
         bought = await stores_app.apple.buy(MONTH, account_token=ann.id)
-        told = [stores_app.apple.signed_notification(bought, "SUBSCRIBED") for _ in range(4)]
+        received = [stores_app.apple.signed_notification(bought, "SUBSCRIBED") for _ in range(4)]
         stores_app.apple.endpoint = "http://cookcam.test/api/v1/subscription/webhook/apple"
         async with trio.open_nursery() as nursery:
-            for signed in told:
+            for signed in received:
                 nursery.start_soon(stores_app.apple.deliver, signed)
                 nursery.start_soon(show, ann, bought)
         assert await cid.ledger() == [("commission", REGULAR)]

@@ -171,8 +171,8 @@ async def test_the_program_as_it_is_assembled_hears_both_stores(
 
                 other = await google.buy("cookcam_pro_monthly", account_token=ann.id)
                 assert await tier() == "regular"
-                refused = await ann.post("/subscription/upgrade-to-creator", CLAIMED)
-                assert (refused.status_code, refused.json()["error"]) == (402, "Payment required")
+                rejected = await ann.post("/subscription/upgrade-to-creator", CLAIMED)
+                assert (rejected.status_code, rejected.json()["error"]) == (402, "Payment required")
                 bought = await apple.buy("com.cookcam.creator.monthly", account_token=ann.id)
                 assert await tier() == "creator"
                 upgraded = await ann.post("/subscription/upgrade-to-creator", {})
@@ -185,6 +185,6 @@ async def test_the_program_as_it_is_assembled_hears_both_stores(
                 await google.revoke(other)
                 assert await tier() == "regular"
                 for _ in range(2):  # the second, within a minute, tells what is known
-                    asked = await ann.post("/subscription/refresh-status", {})
-                    assert (asked.status_code, asked.json()["tier_slug"]) == (200, "free")
+                    requested = await ann.post("/subscription/refresh-status", {})
+                    assert (requested.status_code, requested.json()["tier_slug"]) == (200, "free")
     assert (apple.statuses, google.statuses) == ([200, 200], [204])

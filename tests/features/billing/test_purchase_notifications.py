@@ -161,8 +161,8 @@ class TestApple:
         info = bought.transaction_info(apple.now, bought.transactions[-1])
         signed = apple.authority.sign({**info, **damage})
         with structlog.testing.capture_logs() as logs:
-            told = apple.signed_notification(bought, "EXPIRED", signedTransactionInfo=signed)
-            assert await apple.deliver(told) == 200
+            received = apple.signed_notification(bought, "EXPIRED", signedTransactionInfo=signed)
+            assert await apple.deliver(received) == 200
         assert "notification of Apple cannot be read" in [line["event"] for line in logs]
         assert await log_of(stores_app, "ios") == [("ignored", 1, None)]
         await assert_has(ann, "regular")
@@ -278,8 +278,8 @@ class TestGoogle:
     ):
         bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
         bought.state = "EXPIRED"
-        told = {"notificationType": play.EXPIRED, "purchaseToken": bought.token}
-        envelope = stores_app.google.envelope({"subscriptionNotification": told})
+        received = {"notificationType": play.EXPIRED, "purchaseToken": bought.token}
+        envelope = stores_app.google.envelope({"subscriptionNotification": received})
         other = Keys(keys.account, keys.account)
         for token in (
             keys.push_token(aud="another-service"),
@@ -300,10 +300,10 @@ class TestGoogle:
 
     async def test_without_google_s_keys_it_is_later_and_not_no(self, stores_app: StoresApp):
         stores_app.google.behaviour.failures = 5
-        told = {"testNotification": {"version": "1.0"}}
-        assert await stores_app.google.deliver(stores_app.google.envelope(told)) == 503
+        received = {"testNotification": {"version": "1.0"}}
+        assert await stores_app.google.deliver(stores_app.google.envelope(received)) == 503
 
-    async def test_google_is_asked_whatever_the_message_says(self, stores_app: StoresApp):
+    async def test_google_is_requested_whatever_the_message_says(self, stores_app: StoresApp):
         for kind, state, has in MESSAGES:
             ann = await stores_app.person()
             bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
@@ -329,12 +329,12 @@ class TestGoogle:
     async def test_what_is_not_about_us_is_taken_and_left(self, stores_app: StoresApp):
         google = stores_app.google
         bought = await google.buy("cookcam_pro_monthly")
-        told = {"notificationType": play.PURCHASED, "purchaseToken": bought.token}
-        other = google.envelope({"subscriptionNotification": told}, package="com.evil.app")
-        asked = len(google.behaviour.requests)
+        received = {"notificationType": play.PURCHASED, "purchaseToken": bought.token}
+        other = google.envelope({"subscriptionNotification": received}, package="com.evil.app")
+        requested = len(google.behaviour.requests)
         assert await google.deliver(other) == 204
         assert await google.deliver(google.envelope({"testNotification": {}})) == 204
-        assert len(google.behaviour.requests) == asked
+        assert len(google.behaviour.requests) == requested
         unknown = {"notificationType": play.RENEWED, "purchaseToken": "nobody's"}
         assert await google.deliver(google.envelope({"subscriptionNotification": unknown})) == 204
         for data in ("%%%", b64encode(b"[1]").decode(), b64encode(b"\xff").decode(), None, 5):
@@ -360,7 +360,7 @@ class TestGoogle:
         assert await stores_app.google.deliver(stores_app.google.envelopes[-1]) == 204
         await assert_has(ann, "free")
 
-    async def test_an_outage_is_told_to_pub_sub_and_worked_off(
+    async def test_an_outage_is_reported_to_pub_sub_and_worked_off(
         self, stores_app: StoresApp, ann: ApiUser
     ):
         bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)

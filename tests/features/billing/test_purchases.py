@@ -38,10 +38,10 @@ def rejected(answer: Any, error: str) -> bool:
 
 def deferred(answer: Any) -> bool:
     body = answer.json()
-    told = (body["success"], body["error"], body["shouldRetry"])
+    received = (body["success"], body["error"], body["shouldRetry"])
     return (
         answer.status_code == 503
-        and told == (False, "Validation failed after retries", True)
+        and received == (False, "Validation failed after retries", True)
         and int(answer.headers["Retry-After"]) > 0
     )
 
@@ -59,15 +59,19 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
 
 
 class TestRequests:
-    async def test_defect_what_is_missing_is_said_and_the_server_goes_on(
+    async def test_defect_what_is_missing_is_reported_and_the_server_goes_on(
         self, stores_app: StoresApp, ann: ApiUser
     ):
         for path in ("/iap/validate-receipt", "/subscription/validate-purchase"):
             for body, code in MALFORMED:
                 answer = await ann.post(path, body)
-                told = answer.json()
-                assert (answer.status_code, told["code"], told["error"]) == (400, code, code), body
-                assert told["success"] is False
+                received = answer.json()
+                assert (answer.status_code, received["code"], received["error"]) == (
+                    400,
+                    code,
+                    code,
+                ), body
+                assert received["success"] is False
         assert (await ann.get("/subscription/status")).status_code == 200
 
     async def test_nobody_buys_without_signing_in(self, stores_app: StoresApp):
@@ -127,7 +131,7 @@ class TestWhatCountsIsTheStore:
             assert rejected(await ann.post("/iap/validate-receipt", body), "Unknown product")
         assert stores_app.apple.behaviour.requests == []
 
-    async def test_defect_a_receipt_of_another_app_is_refused(
+    async def test_defect_a_receipt_of_another_app_is_rejected(
         self, stores_app: StoresApp, ann: ApiUser
     ):
         stores_app.silence()
@@ -235,8 +239,8 @@ class TestSandbox:
             stores_app.silence()
             ann = await stores_app.person()
             receipt = await stores_app.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
-            told = (await show(ann, receipt)).json()
-            assert told["subscription"]["environment"] == "sandbox"
+            received = (await show(ann, receipt)).json()
+            assert received["subscription"]["environment"] == "sandbox"
             signed = stores_app.apple.signed_transaction(receipt)
             assert (await show(ann, receipt, receipt=signed)).status_code == 200
             stores_app.apple.endpoint = "http://cookcam.test/api/subscription/webhook/apple"
@@ -330,13 +334,13 @@ class TestHistory:
         bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
         first = await show(ann, bought)
         ends = (await assert_has(ann, "regular"))["current_period_end"]
-        asked = len(stores_app.apple.behaviour.requests)
+        requested = len(stores_app.apple.behaviour.requests)
         for _ in range(3):
             assert (await show(ann, bought)).json() == first.json()
-        assert len(stores_app.apple.behaviour.requests) == asked  # younger than ten minutes
+        assert len(stores_app.apple.behaviour.requests) == requested  # younger than ten minutes
         assert (await assert_has(ann, "regular"))["current_period_end"] == ends
 
-    async def test_defect_an_old_answer_is_asked_for_again(
+    async def test_defect_an_old_answer_is_requested_for_again(
         self, stores_app: StoresApp, ann: ApiUser
     ):
         stores_app.silence()
@@ -357,7 +361,7 @@ class TestHistory:
         await stores_app.apple.refund(bought)
         assert rejected(await show(ann, bought), "Subscription expired")
 
-    async def test_what_is_refused_for_good_is_not_asked_again(
+    async def test_what_is_rejected_for_good_is_not_requested_again(
         self, stores_app: StoresApp, ann: ApiUser
     ):
         product = {"ios": "com.cookcam.pro.monthly", "android": "cookcam_pro_monthly"}
@@ -448,10 +452,10 @@ class TestApple:
     async def test_every_status_of_a_receipt_is_what_it_has_to_be(
         self, stores_app: StoresApp, ann: ApiUser
     ):
-        for told, status, error, requests in APPLE_STATUSES:
+        for received, status, error, requests in APPLE_STATUSES:
             behaviour = stores_app.apple.behaviour
             behaviour.requests.clear()
-            behaviour.receipt_statuses[:] = [told] * 3
+            behaviour.receipt_statuses[:] = [received] * 3
             body = {
                 "platform": "ios",
                 "productId": "com.cookcam.pro.monthly",
@@ -459,7 +463,7 @@ class TestApple:
             }
             answer = await ann.post("/iap/validate-receipt", body)
             seen = (answer.status_code, answer.json()["error"], len(behaviour.requests))
-            assert seen == (status, error, requests), told
+            assert seen == (status, error, requests), received
         behaviour.receipt_statuses.clear()
 
     @pytest.mark.parametrize("first", [21007, 21008])
@@ -581,8 +585,8 @@ class TestGoogle:
             behaviour.requests.clear()
             behaviour.failures, behaviour.status = 100, status
             answer = await show(ann, bought)
-            asked = [path for path in behaviour.requests if "subscriptionsv2" in path]
-            assert (status, answer.status_code, len(asked)) == (status, answered, requests)
+            requested = [path for path in behaviour.requests if "subscriptionsv2" in path]
+            assert (status, answer.status_code, len(requested)) == (status, answered, requests)
             behaviour.failures = 0
             if answered == 503:
                 assert deferred(answer)
@@ -630,7 +634,7 @@ class TestGoogle:
             await show(ann, await stores_app.google.buy("cookcam_pro_monthly"))
         ).status_code == 200
 
-    async def test_a_refused_service_account_is_our_fault(
+    async def test_a_rejected_service_account_is_our_fault(
         self, database_url: str, authority: Authority, keys: Keys
     ):
         async with open_stores_app(database_url, authority, keys) as stores_app:

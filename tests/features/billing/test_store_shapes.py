@@ -27,7 +27,7 @@ def text(at: datetime) -> str:
 
 
 def google(**changes: Any) -> dict[str, Any]:
-    told = {
+    received = {
         "subscriptionState": "SUBSCRIPTION_STATE_ACTIVE",
         "startTime": text(NOW - timedelta(days=5)),
         "acknowledgementState": "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED",
@@ -39,11 +39,11 @@ def google(**changes: Any) -> dict[str, Any]:
             }
         ],
     }
-    return {**told, **changes}
+    return {**received, **changes}
 
 
-def read(told: dict[str, Any]) -> Any:
-    return subscription_of("token", told, NOW, lambda product: product.startswith("cookcam"))
+def read(received: dict[str, Any]) -> Any:
+    return subscription_of("token", received, NOW, lambda product: product.startswith("cookcam"))
 
 
 @pytest.mark.parametrize(
@@ -65,21 +65,21 @@ class TestGoogle:
     @pytest.mark.parametrize(("days", "status"), [(5, "active"), (-1, "expired")])
     def test_an_unknown_state_is_answered_by_the_end_of_the_period(self, days: int, status: str):
         item = {"productId": MONTHLY, "expiryTime": text(NOW + timedelta(days=days))}
-        told = read(google(subscriptionState="SUBSCRIPTION_STATE_NEW", lineItems=[item]))
-        assert told.state == "NEW"
-        assert of_google(told).status == status
+        received = read(google(subscriptionState="SUBSCRIPTION_STATE_NEW", lineItems=[item]))
+        assert received.state == "NEW"
+        assert of_google(received).status == status
 
     def test_an_unknown_state_without_an_end_is_none_yet(self):
         item = {"productId": MONTHLY, "expiryTime": None}
-        told = read(google(subscriptionState="SUBSCRIPTION_STATE_NEW", lineItems=[item]))
-        assert of_google(told).status is None
+        received = read(google(subscriptionState="SUBSCRIPTION_STATE_NEW", lineItems=[item]))
+        assert of_google(received).status is None
 
     @pytest.mark.parametrize("items", [[], None, [None], [{}], ["x"]])
     def test_no_items_are_no_product(self, items: Any):
-        told = read(google(lineItems=items))
-        assert told.product_id is None
+        received = read(google(lineItems=items))
+        assert received.product_id is None
         with pytest.raises(PurchasePending):
-            of_google(told)
+            of_google(received)
         over = read(google(lineItems=items, subscriptionState="SUBSCRIPTION_STATE_EXPIRED"))
         with pytest.raises(PurchaseRejected):
             of_google(over)
@@ -91,11 +91,11 @@ class TestGoogle:
         if end is ...:
             del bad["expiryTime"]
         for items in ([bad, item], [item, bad]):
-            told = read(google(lineItems=items))
-            assert told.expires_at == NOW + timedelta(days=5)
+            received = read(google(lineItems=items))
+            assert received.expires_at == NOW + timedelta(days=5)
 
     def test_null_is_absent(self):
-        told = read(
+        received = read(
             google(
                 testPurchase=None,
                 canceledStateContext={"userInitiatedCancellation": None},
@@ -103,23 +103,27 @@ class TestGoogle:
                 linkedPurchaseToken=None,
             )
         )
-        assert (told.test, told.cancel_reason, told.account_token) == (False, None, None)
+        assert (received.test, received.cancel_reason, received.account_token) == (
+            False,
+            None,
+            None,
+        )
         (item,) = google()["lineItems"]
         phases = {"freeTrial": None, "introductoryPrice": None, "basePrice": {}}
-        told = read(google(lineItems=[{**item, "offerPhase": phases}]))
-        assert (told.trial, told.discounted) == (False, False)
+        received = read(google(lineItems=[{**item, "offerPhase": phases}]))
+        assert (received.trial, received.discounted) == (False, False)
 
     def test_a_prepaid_plan_ends_with_its_period(self):
         (item,) = google()["lineItems"]
         del item["autoRenewingPlan"]
-        told = read(google(lineItems=[{**item, "prepaidPlan": {"allowExtendAfterTime": None}}]))
-        assert of_google(told).will_end is True
+        received = read(google(lineItems=[{**item, "prepaidPlan": {"allowExtendAfterTime": None}}]))
+        assert of_google(received).will_end is True
 
     @pytest.mark.parametrize("time", ["2030-01-01T00:00:00.5+02:00", "2030-01-01T00:00:00+02:00"])
     def test_times_with_an_offset_are_read(self, time: str):
-        told = read(google(lineItems=[{"productId": MONTHLY, "expiryTime": time}]))
-        assert told.expires_at is not None
-        assert told.expires_at.replace(microsecond=0) == datetime(2029, 12, 31, 22, tzinfo=UTC)
+        received = read(google(lineItems=[{"productId": MONTHLY, "expiryTime": time}]))
+        assert received.expires_at is not None
+        assert received.expires_at.replace(microsecond=0) == datetime(2029, 12, 31, 22, tzinfo=UTC)
 
 
 class TestAppleReceipts:
@@ -141,9 +145,9 @@ class TestAppleReceipts:
                     {"original_transaction_id": "1", "grace_period_expires_date_ms": "2500"},
                 ],
             }
-            told = receipt_of(body, bundle_id="b", product_id=None, known=lambda product: True)
-            assert told.transaction_id == "2"
-            assert told.grace_until == datetime.fromtimestamp(2.5, UTC)
+            received = receipt_of(body, bundle_id="b", product_id=None, known=lambda product: True)
+            assert received.transaction_id == "2"
+            assert received.grace_until == datetime.fromtimestamp(2.5, UTC)
 
 
 class TestGrace:
@@ -190,16 +194,16 @@ async def test_a_bad_row_of_apples_list_hides_no_other(stores_app: StoresApp, mo
 
     async def spoiled(*args: Any, **kwargs: Any) -> Any:
         response = await ask(*args, **kwargs)
-        told = response.json()
-        told["data"][0]["lastTransactions"][:0] = [None, {"status": "x"}, 7]
-        told["data"].insert(0, None)
-        monkeypatch.setattr(response, "json", lambda: told)
+        received = response.json()
+        received["data"][0]["lastTransactions"][:0] = [None, {"status": "x"}, 7]
+        received["data"].insert(0, None)
+        monkeypatch.setattr(response, "json", lambda: received)
         return response
 
     monkeypatch.setattr(api, "_execute_request", spoiled)
     with structlog.testing.capture_logs() as logs:
-        told = await client.subscription(bought.id, "production")
-    assert told.original_transaction_id == bought.id
+        received = await client.subscription(bought.id, "production")
+    assert received.original_transaction_id == bought.id
     assert "row of an App Store list cannot be read" in [line["event"] for line in logs]
     assert ann.id
 

@@ -60,7 +60,7 @@ def order(billing: BillingApp) -> dict[str, Any]:
 
 
 class TestCreateCheckout:
-    async def test_what_stripe_is_asked_for(self, billing: BillingApp, ann: ApiUser):
+    async def test_what_stripe_is_requested_for(self, billing: BillingApp, ann: ApiUser):
         session = await billing.begin(ann)
         assert (session["mode"], session["client_reference_id"]) == ("subscription", ann.id)
         assert session["metadata"] == {"user_id": ann.id, "tier_id": "2"}
@@ -128,7 +128,7 @@ class TestCreateCheckout:
             assert (await ann.post("/subscription/portal", {})).status_code == 503
             assert (await billing.status(ann))["tier_slug"] == "free"
 
-    async def test_a_refusal_of_stripe(self, billing: BillingApp, ann: ApiUser):
+    async def test_a_rejection_of_stripe(self, billing: BillingApp, ann: ApiUser):
         billing.stripe.behaviour.fault = Fault("status", status=400)
         response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
         assert response.status_code == 500
@@ -221,10 +221,10 @@ class TestPortal:
             "update user_subscriptions set provider_customer_id = 'cus_gone' where user_id = %(u)s",
             u=ann.id,
         )
-        asked = len(billing.stripe.requests)
+        requested = len(billing.stripe.requests)
         response = await ann.post("/subscription/portal", {})
         assert (response.status_code, response.json()["error"]) == (404, "No billing account found")
-        assert len(billing.stripe.requests) == asked + 1
+        assert len(billing.stripe.requests) == requested + 1
         assert faults(billing) == []
         refreshed = await ann.post("/subscription/refresh-status", {})
         assert (refreshed.status_code, refreshed.json()["tier_slug"]) == (200, "regular")
@@ -250,12 +250,12 @@ class TestUnknownToStripe:
         before = await billing.sql(
             "select * from user_subscriptions where user_id = %(u)s", u=ann.id
         )
-        asked = len(billing.stripe.requests)
+        requested = len(billing.stripe.requests)
         response = await ann.post(f"/subscription/{path}", body)
         assert response.status_code == 409
         assert response.json()["error"] == "Subscription unknown to Stripe"
         assert response.json()["code"] == "CONFLICT_ERROR"
-        assert len(billing.stripe.requests) <= asked + 2
+        assert len(billing.stripe.requests) <= requested + 2
         assert before == await billing.sql(
             "select * from user_subscriptions where user_id = %(u)s", u=ann.id
         )
@@ -361,7 +361,7 @@ class TestChangeTier:
 
 
 class TestCancel:
-    async def test_defect_stripe_is_told_at_once(self, billing: BillingApp, ann: ApiUser):
+    async def test_defect_stripe_gets_the_response_at_once(self, billing: BillingApp, ann: ApiUser):
         bought = await billing.buy(ann)
         response = await ann.post("/subscription/cancel", {"immediately": True})
         assert (response.status_code, response.json()) == (
@@ -382,7 +382,7 @@ class TestCancel:
             "No active subscription found",
         )
 
-    async def test_stores_have_to_be_told_by_their_customer(self, billing: BillingApp):
+    async def test_only_the_customer_cancels_at_a_store(self, billing: BillingApp):
         for provider in ("ios", "android"):
             who = await billing.person()
             await grant(billing, who, provider)
@@ -426,7 +426,7 @@ class TestCancel:
 
 
 class TestRefreshing:
-    async def test_what_no_event_told(self, billing: BillingApp, ann: ApiUser):
+    async def test_what_no_event_reported(self, billing: BillingApp, ann: ApiUser):
         bought = await billing.buy(ann)
         billing.stripe.advance(31 * DAY)
         response = await ann.post("/subscription/refresh-status", {})

@@ -56,15 +56,15 @@ async def test_what_was_bought_while_the_server_was_away_counts(billing: Billing
     assert await later(billing).receive_missed() == len(billing.stripe.events)
     assert (await billing.status(ann))["tier_slug"] == "regular"
     history = await billing.history(subscription_id)
-    for told in billing.stripe.events:
-        stored = await billing.stored(told["id"])
+    for received in billing.stripe.events:
+        stored = await billing.stored(received["id"])
         assert stored is not None
         assert (stored["status"], stored["payload"]) == ("processed", True)
 
     assert await later(billing).receive_missed() == 0
     assert await billing.history(subscription_id) == history
-    [told] = billing.new("customer.subscription.created")
-    assert (await billing.deliver(told)).json()["reason"] == "duplicate"
+    [received] = billing.new("customer.subscription.created")
+    assert (await billing.deliver(received)).json()["reason"] == "duplicate"
 
 
 async def test_what_is_young_is_still_on_its_way(billing: BillingApp, ann: ApiUser):
@@ -77,14 +77,14 @@ async def test_what_is_young_is_still_on_its_way(billing: BillingApp, ann: ApiUs
 async def test_what_has_failed_here_is_the_inbox_s_own(billing: BillingApp, ann: ApiUser):
     session = await billing.begin(ann)
     billing.stripe.pay(session["id"])
-    [told] = billing.new("customer.subscription.created")
+    [received] = billing.new("customer.subscription.created")
     await billing.sql(
         """insert into stripe_webhook_events (event_id, event_type, status, attempts)
         values (%(id)s, 'x', 'failed', 10)""",
-        id=told["id"],
+        id=received["id"],
     )
     assert await later(billing).receive_missed() == len(billing.stripe.events) - 1
-    stored = await billing.stored(told["id"])
+    stored = await billing.stored(received["id"])
     assert stored is not None
     assert stored["status"] == "failed"
 
@@ -117,16 +117,16 @@ async def test_while_stripe_is_away_nothing_is_lost(billing: BillingApp, ann: Ap
 async def test_it_looks_soon_after_the_start_and_then_hourly(autojump_clock: Any):
     looks: list[float] = []
 
-    class Asked:
+    class Requested:
         async def list_undelivered_events(self, *, starting_after: str | None) -> Any:
             looks.append(trio.current_time())
             raise ServiceUnavailable
 
-    asked: Any = Asked()
+    requested: Any = Requested()
     nothing: Any = None
     began = trio.current_time()
     with trio.move_on_after(INITIAL_DELAY * 1.2 + INTERVAL * 3.4):
-        await MissedEvents(nothing, asked, lambda: datetime.now(UTC)).run()
+        await MissedEvents(nothing, requested, lambda: datetime.now(UTC)).run()
     assert len(looks) == 4
     assert INITIAL_DELAY * 0.9 <= looks[0] - began <= INITIAL_DELAY * 1.1
     pauses = [after - before for before, after in pairwise(looks)]

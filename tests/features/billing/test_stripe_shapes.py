@@ -30,10 +30,10 @@ def addon(item: dict[str, Any], **price: Any) -> dict[str, Any]:
 
 def with_addon(subscription: dict[str, Any], **price: Any) -> dict[str, Any]:
     """The same with an add-on before the item that our checkout sold."""
-    told = deepcopy(subscription)
-    (item,) = told["items"]["data"]
-    told["items"]["data"] = [addon(item, **price), item]
-    return told
+    received = deepcopy(subscription)
+    (item,) = received["items"]["data"]
+    received["items"]["data"] = [addon(item, **price), item]
+    return received
 
 
 async def pay(billing: BillingApp, who: ApiUser, tier: int = 2) -> dict[str, Any]:
@@ -154,10 +154,10 @@ async def test_a_subscription_that_is_cancelled_as_it_begins_ends(
     billing: BillingApp, ann: ApiUser
 ):
     bought = await billing.buy(ann)
-    told = billing.stripe.get("subscription", bought)
-    (item,) = told["items"]["data"]
+    received = billing.stripe.get("subscription", bought)
+    (item,) = received["items"]["data"]
     at = item["current_period_start"]
-    items = {**told["items"], "data": [{**item, "current_period_end": at}]}
+    items = {**received["items"], "data": [{**item, "current_period_end": at}]}
     billing.stripe.reshape(bought, status="canceled", canceled_at=at, ended_at=at, items=items)
     event = {
         **billing.stripe.events[-1],
@@ -174,9 +174,9 @@ async def test_a_subscription_that_is_cancelled_as_it_begins_ends(
 class TestVersionsBeforeBasil:
     def older(self, event: dict[str, Any]) -> dict[str, Any]:
         """The event as an endpoint of version 2024-06-20 is sent it."""
-        told = deepcopy(event)
-        told["api_version"] = "2024-06-20"
-        thing = told["data"]["object"]
+        received = deepcopy(event)
+        received["api_version"] = "2024-06-20"
+        thing = received["data"]["object"]
         if thing["object"] == "subscription":
             for item in thing["items"]["data"]:
                 for name in ("current_period_start", "current_period_end"):
@@ -188,7 +188,7 @@ class TestVersionsBeforeBasil:
             thing["total_tax_amounts"] = thing.pop("total_taxes")
             for line in thing["lines"]["data"]:
                 line["proration"] = line.pop("parent")["subscription_item_details"]["proration"]
-        return told
+        return received
 
     async def test_a_purchase_and_a_renewal_count(self, billing: BillingApp, ann: ApiUser):
         known = await pay(billing, ann)
@@ -221,41 +221,41 @@ class TestUnreadable:
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda told: told["data"]["object"].pop("id"),
-            lambda told: told["data"]["object"].update(created="yesterday"),
-            lambda told: told["data"]["object"].update(attempt_count=[]),
-            lambda told: told["data"]["object"].update(lines={"data": [5]}),
-            lambda told: told["data"]["object"].update(period_end=10**18, lines=7),
-            lambda told: told.update(created=10**18),
-            lambda told: told.update(data={"object": []}),
-            lambda told: told.update(api_version=5),
+            lambda received: received["data"]["object"].pop("id"),
+            lambda received: received["data"]["object"].update(created="yesterday"),
+            lambda received: received["data"]["object"].update(attempt_count=[]),
+            lambda received: received["data"]["object"].update(lines={"data": [5]}),
+            lambda received: received["data"]["object"].update(period_end=10**18, lines=7),
+            lambda received: received.update(created=10**18),
+            lambda received: received.update(data={"object": []}),
+            lambda received: received.update(api_version=5),
         ],
     )
     async def test_an_unreadable_event_is_a_dead_letter_at_once(
         self, billing: BillingApp, ann: ApiUser, damage: Any
     ):
         await pay(billing, ann)
-        [told] = billing.new("invoice.paid")
-        damaged = deepcopy(told)
+        [received] = billing.new("invoice.paid")
+        damaged = deepcopy(received)
         damage(damaged)
         response = await billing.deliver(damaged)
         assert (response.status_code, response.json()["reason"]) == (200, "unreadable")
-        stored = await billing.stored(told["id"])
+        stored = await billing.stored(received["id"])
         assert stored is not None
         assert (stored["status"], stored["error"]) == ("failed", "unreadable")
         assert await billing.sql(
             "select attempts, next_attempt_at from stripe_webhook_events where event_id = %(id)s",
-            id=told["id"],
+            id=received["id"],
         ) == [(10, None)]
         assert "webhook given up" in [line["event"] for line in billing.logs]
         assert (await billing.status(ann))["tier_slug"] == "free"
         # Resent once its cause is fixed.
-        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.deliver(received)).json()["processed"]
         assert (await billing.status(ann))["tier_slug"] == "regular"
 
     async def test_a_body_without_an_id_is_rejected(self, billing: BillingApp, ann: ApiUser):
         await pay(billing, ann)
-        [told] = billing.new("invoice.paid")
+        [received] = billing.new("invoice.paid")
         for name in ("id", "type"):
             for value in (None, "", 5, "a\0b", "x" * 300):
-                assert (await billing.deliver({**told, name: value})).status_code == 400
+                assert (await billing.deliver({**received, name: value})).status_code == 400

@@ -55,12 +55,12 @@ async def outage(billing: BillingApp, times: int | None = None, path: str = "/v1
 
 class TestAnswers:
     async def test_processed(self, billing: BillingApp):
-        response = await billing.deliver(told := event())
+        response = await billing.deliver(received := event())
         body = response.json()
         assert response.status_code == 200
         assert isinstance(body.pop("durationMs"), int)
         assert body == {"received": True, "processed": True, "eventType": "charge.succeeded"}
-        stored = await billing.stored(told["id"])
+        stored = await billing.stored(received["id"])
         assert stored is not None
         assert (stored["status"], stored["payload"]) == ("processed", True)
 
@@ -74,8 +74,8 @@ class TestAnswers:
                 assert response.json()["processed"]
 
     async def test_duplicate(self, billing: BillingApp):
-        await billing.deliver(told := event())
-        response = await billing.deliver(told)
+        await billing.deliver(received := event())
+        response = await billing.deliver(received)
         assert (response.status_code, response.json()) == (
             200,
             {
@@ -89,13 +89,13 @@ class TestAnswers:
     async def test_in_progress(self, billing: BillingApp, ann: ApiUser):
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
-        [told] = billing.new("customer.subscription.created")
+        [received] = billing.new("customer.subscription.created")
         await billing.sql(
             """insert into stripe_webhook_events (event_id, event_type, status)
             values (%(id)s, 'x', 'processing')""",
-            id=told["id"],
+            id=received["id"],
         )
-        response = await billing.deliver(told)
+        response = await billing.deliver(received)
         assert (response.status_code, response.json()) == (
             409,
             {
@@ -139,26 +139,26 @@ class TestAnswers:
         assert response.text == "Connect Webhook Error: Missing signature"
 
     async def test_a_bad_signature_stores_nothing(self, billing: BillingApp):
-        told = event("customer.subscription.deleted")
+        received = event("customer.subscription.deleted")
         for secret in ("whsec_wrong", CONNECT_SECRET):
-            response = await billing.deliver(told, secret=secret)
+            response = await billing.deliver(received, secret=secret)
             assert response.status_code == 400
             assert response.json()["error"] == "Invalid signature"
             assert response.json()["message"] == "No matching signature"
-        response = await billing.deliver(told, path=CONNECT_WEBHOOK)
+        response = await billing.deliver(received, path=CONNECT_WEBHOOK)
         assert (response.status_code, response.text) == (
             400,
             "Connect Webhook Error: No matching signature",
         )
-        assert await billing.stored(told["id"]) is None
+        assert await billing.stored(received["id"]) is None
 
     async def test_an_old_signature_stores_nothing(self, billing: BillingApp):
         for age in (310, -310):
-            body = orjson.dumps(told := event())
+            body = orjson.dumps(received := event())
             headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()) - age)}
             response = await billing.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
             assert response.status_code == 400
-            assert await billing.stored(told["id"]) is None
+            assert await billing.stored(received["id"]) is None
 
     async def test_what_is_signed_and_no_event(self, billing: BillingApp):
         for body in (b"[]", b"{", b'{"object":"event"}'):
@@ -187,17 +187,17 @@ class TestAnswers:
             assert (await billing.deliver(event())).status_code == 200
 
     async def test_a_null_character_is_no_reason_to_lose_an_event(self, billing: BillingApp):
-        told = event(data={"object": {"id": "ch_1", "description": "a\0b"}})
-        assert (await billing.deliver(told)).json()["processed"]
-        stored = await billing.stored(told["id"])
+        received = event(data={"object": {"id": "ch_1", "description": "a\0b"}})
+        assert (await billing.deliver(received)).json()["processed"]
+        stored = await billing.stored(received["id"])
         assert stored is not None
         assert not stored["payload"]
 
 
 class TestConnect:
     async def test_events_of_accounts_reach_their_handlers(self, billing: BillingApp):
-        told = event("account.updated", account="acct_1")
-        response = await billing.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        received = event("account.updated", account="acct_1")
+        response = await billing.deliver(received, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
         assert (response.status_code, response.json()) == (
             200,
             {"received": True, "processed": True, "type": "account.updated"},
@@ -207,8 +207,8 @@ class TestConnect:
 
     async def test_a_failure_is_500_and_comes_again(self, billing: BillingApp):
         billing.notes.failures.append(RuntimeError("broken"))
-        told = event("account.updated", account="acct_1")
-        response = await billing.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        received = event("account.updated", account="acct_1")
+        response = await billing.deliver(received, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
         assert (response.status_code, response.json()) == (
             500,
             {
@@ -217,7 +217,7 @@ class TestConnect:
                 "error": "Processing failed - logged for investigation",
             },
         )
-        response = await billing.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        response = await billing.deliver(received, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
         assert response.json()["processed"]
 
     async def test_payouts_of_our_own_account_are_nobodys(self, billing: BillingApp):
@@ -229,8 +229,8 @@ class TestConnect:
         """Its owner can make objects there, with any metadata."""
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
-        [told] = billing.new("customer.subscription.updated")
-        forged = {**told, "account": "acct_mallory"}
+        [received] = billing.new("customer.subscription.updated")
+        forged = {**received, "account": "acct_mallory"}
         for path, secret in ((CONNECT_WEBHOOK, CONNECT_SECRET), (WEBHOOK, SECRET)):
             changed = {**forged, "id": f"evt_{uuid4().hex}"}
             assert (await billing.deliver(changed, path=path, secret=secret)).status_code == 200
@@ -264,18 +264,18 @@ class TestDefects:
     ):
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
-        [told] = billing.new("invoice.paid")
+        [received] = billing.new("invoice.paid")
         await outage(billing)
-        response = await billing.deliver(told)
+        response = await billing.deliver(received)
         assert (response.status_code, response.json()) == (
             500,
             {"received": True, "processed": False, "error": "Processing failed - will retry"},
         )
-        stored = await billing.stored(told["id"])
+        stored = await billing.stored(received["id"])
         assert stored is not None
         assert (stored["status"], stored["error"]) == ("failed", "SERVICE_UNAVAILABLE")
         billing.stripe.behaviour.fault = None
-        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.deliver(received)).json()["processed"]
         assert (await billing.status(ann))["tier_slug"] == "regular"
 
     async def test_defect_a_crash_does_not_keep_an_event_forever(
@@ -283,19 +283,19 @@ class TestDefects:
     ):
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
-        [told] = billing.new("customer.subscription.updated")
+        [received] = billing.new("customer.subscription.updated")
         await billing.sql(
             """insert into stripe_webhook_events (event_id, event_type, status, payload)
             values (%(id)s, 'x', 'processing', %(payload)s::jsonb)""",
-            id=told["id"],
-            payload=orjson.dumps(told).decode(),
+            id=received["id"],
+            payload=orjson.dumps(received).decode(),
         )
         await billing.wait(4.9)
-        assert (await billing.deliver(told)).status_code == 409
+        assert (await billing.deliver(received)).status_code == 409
         assert await billing.sweep() == 0
         await billing.wait(0.2)
         assert await billing.sweep() == 1
-        assert (await billing.deliver(told)).json()["reason"] == "duplicate"
+        assert (await billing.deliver(received)).json()["reason"] == "duplicate"
         assert (await billing.status(ann))["tier_slug"] == "regular"
 
     async def test_defect_parallel_deliveries_are_done_once(
@@ -304,11 +304,11 @@ class TestDefects:
         await billing.buy(ann)
         billing.notes.receipts.clear()
         billing.stripe.advance(31 * DAY)
-        [told] = billing.new("invoice.paid")
+        [received] = billing.new("invoice.paid")
         responses: list[tuple[int, Any]] = []
 
         async def deliver() -> None:
-            response = await billing.deliver(told)
+            response = await billing.deliver(received)
             responses.append((response.status_code, response.json().get("reason")))
 
         async with trio.open_nursery() as nursery:
@@ -330,18 +330,22 @@ class TestDefects:
             who = await billing.person()
             session = await billing.begin(who)
             paid = billing.stripe.pay(session["id"])
-            new = {told["type"]: told for told in billing.new()}
+            new = {received["type"]: received for received in billing.new()}
             for kind in order:
                 assert (await billing.deliver(new[kind])).json()["processed"], (order, kind)
             row = await billing.row(paid["subscription"])
             assert (row.status, str(row.user_id)) == ("active", who.id), order
-            billing.delivered.update(told["id"] for told in billing.new())
+            billing.delivered.update(received["id"] for received in billing.new())
 
     async def test_defect_a_late_event_does_not_bring_a_subscription_back(
         self, billing: BillingApp, ann: ApiUser
     ):
         bought = await billing.buy(ann)
-        before = [told for told in billing.stripe.events if told["type"].endswith("ion.updated")]
+        before = [
+            received
+            for received in billing.stripe.events
+            if received["type"].endswith("ion.updated")
+        ]
         assert (await ann.post("/subscription/cancel", {"immediately": True})).status_code == 200
         await billing.deliver_all()
         late = {**before[-1], "id": f"evt_{uuid4().hex}"}
@@ -363,16 +367,16 @@ class TestDefects:
                 billing.stripe.get("subscription", bought)["latest_invoice"]
             )
             changes = billing.new("customer.subscription.updated")
-            assert [told["data"]["object"]["status"] for told in changes][-2:] == [
+            assert [received["data"]["object"]["status"] for received in changes][-2:] == [
                 "past_due",
                 "active",
             ]
             *before, failed, paid = changes
             assert failed["created"] + 1 >= paid["created"]
-            for told in (*before, paid, failed) if backwards else changes:
-                assert (await billing.deliver(told)).json()["processed"]
+            for received in (*before, paid, failed) if backwards else changes:
+                assert (await billing.deliver(received)).json()["processed"]
             assert (await billing.row(bought)).status == "active"
-            billing.delivered.update(told["id"] for told in billing.new())
+            billing.delivered.update(received["id"] for received in billing.new())
 
     async def test_defect_an_unpaid_session_buys_nothing(self, billing: BillingApp, ann: ApiUser):
         session = await billing.begin(ann)
@@ -381,8 +385,8 @@ class TestDefects:
         await billing.deliver_all()
         assert await billing.has(ann) == "free"
         billing.stripe.settle(session["id"], succeeded=True)
-        [told] = billing.new("checkout.session.async_payment_succeeded")
-        assert (await billing.deliver(told)).json()["processed"]
+        [received] = billing.new("checkout.session.async_payment_succeeded")
+        assert (await billing.deliver(received)).json()["processed"]
         assert await billing.has(ann) == "regular"
         assert billing.notes.converted
 
@@ -395,17 +399,17 @@ class TestDefects:
         for kind in ("customer.tax_id.created", "nothing.known"):
             assert (await billing.deliver(event(kind))).json()["processed"]
 
-    async def test_defect_a_trial_that_ends_is_told(self, billing: BillingApp, ann: ApiUser):
+    async def test_defect_a_trial_that_ends_is_reported(self, billing: BillingApp, ann: ApiUser):
         bought = await billing.buy(ann)
         subscription = billing.stripe.get("subscription", bought)
         end = int(time.time()) + 3 * DAY
         subscription |= {"status": "trialing", "trial_end": end}
-        told = event(
+        received = event(
             "customer.subscription.trial_will_end",
             created=int(time.time()) + 10,
             data={"object": subscription},
         )
-        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.deliver(received)).json()["processed"]
         assert await billing.notifications(ann) == ["trial_will_end"]
 
     async def test_defect_the_price_says_which_tier(self, billing: BillingApp, ann: ApiUser):
@@ -414,19 +418,19 @@ class TestDefects:
         subscription = billing.stripe.get("subscription", bought)
         price = subscription["items"]["data"][0]["price"]
         subscription["items"]["data"][0]["price"] = {**price, "unit_amount": 999}
-        told = event(
+        received = event(
             "customer.subscription.updated",
             created=int(time.time()) + 10,
             data={"object": subscription},
         )
-        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.deliver(received)).json()["processed"]
         assert await billing.has(ann) == "creator"
 
     async def test_defect_a_subscription_of_nobody_is_no_failure(self, billing: BillingApp):
         subscription = {"user_id": str(uuid4()), "tier_id": "2"}
         [subscription_id] = billing.stripe.stock(1, metadata=lambda _: subscription, events=True)
-        [told] = billing.new("customer.subscription.created")
-        assert (await billing.deliver(told)).json()["processed"]
+        [received] = billing.new("customer.subscription.created")
+        assert (await billing.deliver(received)).json()["processed"]
         assert await billing.ledger.find("stripe", subscription_id) is None
 
 
@@ -434,12 +438,12 @@ class TestTheSweep:
     async def test_the_pauses_and_the_end(self, billing: BillingApp, ann: ApiUser):
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
-        [told] = billing.new("invoice.paid")
+        [received] = billing.new("invoice.paid")
         billing.stripe.behaviour.fault = Fault("status", status=400)
-        await billing.deliver(told)
+        await billing.deliver(received)
         pauses: list[float] = []
         for attempt in range(1, 10):
-            stored = await billing.stored(told["id"])
+            stored = await billing.stored(received["id"])
             assert stored is not None
             assert (stored["status"], stored["attempts"]) == (
                 "failed",
@@ -450,7 +454,7 @@ class TestTheSweep:
             await billing.wait(pauses[-1] + 0.1)
             assert await billing.sweep() == 1
         assert pauses == [1, 5, 30, 60, 60, 60, 60, 60, 60]
-        stored = await billing.stored(told["id"])
+        stored = await billing.stored(received["id"])
         assert stored is not None
         assert (stored["status"], stored["attempts"], stored["wait"]) == ("failed", 10, None)
         assert billing.notes.given_up == ["invoice.paid"]
@@ -462,7 +466,7 @@ class TestTheSweep:
 
         # An operator sends it again from Stripe's dashboard.
         billing.stripe.behaviour.fault = None
-        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.deliver(received)).json()["processed"]
         assert (await billing.status(ann))["tier_slug"] == "regular"
 
     async def test_the_last_worker_died(self, billing: BillingApp):
@@ -483,8 +487,8 @@ class TestTheSweep:
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
         await outage(billing, path="/v1/subscriptions")
-        [told] = billing.new("invoice.paid")
-        assert (await billing.deliver(told)).status_code == 500
+        [received] = billing.new("invoice.paid")
+        assert (await billing.deliver(received)).status_code == 500
         billing.stripe.behaviour.fault = None
         await billing.wait(1.1)
         assert await billing.sweep() == 1
@@ -519,28 +523,28 @@ class TestTheSweep:
     async def test_who_leaves_gives_the_event_back(self, billing: BillingApp, ann: ApiUser):
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
-        [told] = billing.new("invoice.paid")
+        [received] = billing.new("invoice.paid")
         billing.stripe.behaviour.fault = Fault("hang", path="/v1/subscriptions")
         with trio.move_on_after(0.5) as scope:
-            await billing.deliver(told)
+            await billing.deliver(received)
         assert scope.cancelled_caught
-        stored = await billing.stored(told["id"])
+        stored = await billing.stored(received["id"])
         assert stored is not None
         assert (stored["status"], stored["error"]) == ("failed", "interrupted")
         billing.stripe.behaviour.fault = None
         assert await billing.sweep() == 1
         assert (await billing.status(ann))["tier_slug"] == "regular"
 
-    async def test_without_its_payload_stripe_is_asked_for_the_event(
+    async def test_without_its_payload_stripe_is_requested_for_the_event(
         self, billing: BillingApp, ann: ApiUser
     ):
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
-        [told] = billing.new("customer.subscription.updated")
+        [received] = billing.new("customer.subscription.updated")
         await billing.sql(
             """insert into stripe_webhook_events (event_id, event_type, status, next_attempt_at)
             values (%(id)s, 'x', 'failed', now())""",
-            id=told["id"],
+            id=received["id"],
         )
         assert await billing.sweep() == 1
         assert (await billing.status(ann))["tier_slug"] == "regular"
@@ -577,10 +581,12 @@ async def test_a_shuffled_life_ends_as_stripe_has_it(billing: BillingApp):
             customer = billing.stripe.get("subscription", subscription_id)["customer"]
             billing.stripe.set_card(customer, chance.choice(["success", "decline"]))
         billing.stripe.advance(12 * DAY)
-    events = [told for told in billing.new() if "subscription" in str(told["data"]["object"])]
+    events = [
+        received for received in billing.new() if "subscription" in str(received["data"]["object"])
+    ]
     chance.shuffle(events)
-    for told in events:
-        assert (await billing.deliver(told)).json()["processed"]
+    for received in events:
+        assert (await billing.deliver(received)).json()["processed"]
     for subscription_id in bought:
         theirs = billing.stripe.get("subscription", subscription_id)
         row = await billing.row(subscription_id)

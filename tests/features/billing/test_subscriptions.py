@@ -196,7 +196,7 @@ class TestTiers:
 
 
 # status, what is left of the period, and the response to the app: tier_slug, status, trial
-TOLD: list[tuple[Status | None, timedelta, str, str, bool]] = [
+RECEIVED: list[tuple[Status | None, timedelta, str, str, bool]] = [
     (None, DAY, "free", "expired", False),
     ("active", DAY, "regular", "active", False),
     ("active", -DAY, "free", "expired", False),
@@ -211,16 +211,23 @@ TOLD: list[tuple[Status | None, timedelta, str, str, bool]] = [
 
 
 class TestStatus:
-    @pytest.mark.parametrize(("status", "left", "slug", "told", "trial"), TOLD)
-    async def test_what_the_app_is_told(
-        self, shop: Shop, ann: ApiUser, status: Any, left: Any, slug: str, told: str, trial: bool
+    @pytest.mark.parametrize(("status", "left", "slug", "received", "trial"), RECEIVED)
+    async def test_what_the_app_receives(
+        self,
+        shop: Shop,
+        ann: ApiUser,
+        status: Any,
+        left: Any,
+        slug: str,
+        received: str,
+        trial: bool,
     ):
         if status:
             await shop.subscribe(ann, status, end=NOW + left)
         response = await ann.get("/subscription/status")
         body = response.json()
         assert response.status_code == 200
-        assert (body["tier_slug"], body["status"]) == (slug, told)
+        assert (body["tier_slug"], body["status"]) == (slug, received)
         assert body["tier"]["slug"] == slug
         assert (body["trial_ends_at"] is not None) == trial
         entitled = slug != "free"
@@ -239,10 +246,10 @@ class TestStatus:
             assert entitles(status, NOW + left, datetime.now(UTC)) == entitled
 
     @pytest.mark.parametrize("provider", ["ios", "android", "manual"])
-    async def test_it_is_the_same_whoever_provides(self, shop: Shop, ann: ApiUser, provider: str):
-        cases = [(*told, False) for told in TOLD]
+    async def test_it_is_the_same_caller_provides(self, shop: Shop, ann: ApiUser, provider: str):
+        cases = [(*received, False) for received in RECEIVED]
         cases.append(("active", DAY, "regular", "active", False, True))  # cancelled, with time left
-        for status, left, slug, told, trial, cancels in cases:
+        for status, left, slug, received, trial, cancels in cases:
             async with shop.database.transaction() as tx:
                 await tx.execute("delete from user_subscriptions where user_id = %(u)s", u=ann.id)
             if status:
@@ -251,7 +258,7 @@ class TestStatus:
             response = await ann.get("/subscription/status")
             body = response.json()
             seen = (body["tier_slug"], body["status"], body["cancel_at_period_end"])
-            assert seen == (slug, told, cancels), (status, left)
+            assert seen == (slug, received, cancels), (status, left)
             assert (body["trial_ends_at"] is not None) == trial
             assert len(response.content) < 2000
 
@@ -321,7 +328,7 @@ class TestFeatures:
             3: [True, True, True, True, True, True, True, True],
         }
 
-    async def test_usage_is_told_while_there_is_a_limit(self, shop: Shop, ann: ApiUser):
+    async def test_usage_is_reported_while_there_is_a_limit(self, shop: Shop, ann: ApiUser):
         async with shop.database.transaction() as tx:
             for _ in range(5):
                 await Quotas(shop.database).consume(tx, UUID(ann.id), "daily_scans")
@@ -370,8 +377,8 @@ class TestProducts:
 
 
 class TestGates:
-    async def test_who_is_refused_and_in_which_words(self, shop: Shop, ann: ApiUser):
-        refusals: dict[str, dict[str, Any]] = {
+    async def test_who_is_rejected_and_in_which_words(self, shop: Shop, ann: ApiUser):
+        rejections: dict[str, dict[str, Any]] = {
             "/gated/creator": {
                 "error": "Creator access required",
                 "message": "Upgrade to Creator tier to access this feature",
@@ -390,7 +397,7 @@ class TestGates:
                 "upgradeUrl": "/subscription/upgrade",
             },
         }
-        for path, words in refusals.items():
+        for path, words in rejections.items():
             response = await ann.get(path)
             assert response.status_code == 403
             assert words.items() <= response.json().items()
@@ -412,7 +419,7 @@ class TestGates:
         body = (await creator.get("/gated/feature/pie")).json()
         assert body == {"id": creator.id, "word": "pie"}
 
-    async def test_that_it_could_not_be_checked_is_no_refusal(self, shop: Shop, ann: ApiUser):
+    async def test_that_it_could_not_be_checked_is_no_rejection(self, shop: Shop, ann: ApiUser):
         words = {
             "/gated/creator": "Failed to verify creator status",
             "/gated/tier": "Failed to verify subscription tier",
@@ -453,11 +460,11 @@ class TestQuotas:
         for used in range(limit):
             assert (await quotas.usage(user, metric)).used == used
             await self.take(quotas, user, metric)
-        with pytest.raises(LimitReached) as refused:
+        with pytest.raises(LimitReached) as rejected:
             await self.take(quotas, user, metric)
-        assert (refused.value.status, refused.value.error) == (403, "Limit reached")
-        assert refused.value.message == words
-        assert refused.value.extra == {
+        assert (rejected.value.status, rejected.value.error) == (403, "Limit reached")
+        assert rejected.value.message == words
+        assert rejected.value.extra == {
             "limit": limit,
             "usage": limit,
             "upgradeUrl": "/subscription/upgrade",
@@ -472,8 +479,8 @@ class TestQuotas:
             try:
                 await self.take(quotas, user, "daily_scans")
                 outcomes.append(0)
-            except LimitReached as refused:
-                outcomes.append(refused.extra["usage"])
+            except LimitReached as rejected:
+                outcomes.append(rejected.extra["usage"])
 
         async with trio.open_nursery() as nursery:
             for _ in range(12):

@@ -61,7 +61,7 @@ class Subscriber:
     ledger: SubscriptionLedger
     hub: RecordingHub
 
-    def change(self, provider: Provider = "stripe", **told: Any) -> SubscriptionChange:
+    def change(self, provider: Provider = "stripe", **received: Any) -> SubscriptionChange:
         known: dict[str, Any] = {
             "user_id": self.id,
             "provider": provider,
@@ -72,13 +72,13 @@ class Subscriber:
             "current_period_end": NOW + 30 * DAY,
             "as_of": NOW,
         }
-        return SubscriptionChange(**(known | told))
+        return SubscriptionChange(**(known | received))
 
     async def tell(
-        self, provider: Provider = "stripe", ref: str | None = None, **told: Any
+        self, provider: Provider = "stripe", ref: str | None = None, **received: Any
     ) -> Applied:
         event = SourceEvent(SOURCES[provider], ref)
-        return await self.ledger.apply(self.change(provider, **told), source_event=event)
+        return await self.ledger.apply(self.change(provider, **received), source_event=event)
 
     async def rows(self) -> dict[Provider, tuple[Status, Status | None]]:
         """Status and superseded status, by provider."""
@@ -100,7 +100,7 @@ class Subscriber:
         return await self.ledger.database.fetch_all_as(SERVICE, dict, query, id=self.id)
 
     @property
-    def told(self) -> list[tuple[str, str]]:
+    def received(self) -> list[tuple[str, str]]:
         assert all(event == "subscription_updated" for _, event, _ in self.hub.sent)
         return [(data.tier, data.status) for _, _, data in self.hub.sent]
 
@@ -143,12 +143,12 @@ class TestTheCourseOfOne:
             ({"status": "expired"}, 1, "expired"),
         ]
         start = {"current_period_start": NOW - 40 * DAY}
-        for hour, (told, tier, action) in enumerate(course):
-            applied = await ann.tell(as_of=NOW + hour * HOUR, ref=f"evt_{hour}", **start | told)
-            assert applied.outcome == "applied", told
-            assert await ann.tier() == (tier, tier == 3), told
-            assert (await ann.history())[-1] == action, told
-        assert ann.told == [
+        for hour, (received, tier, action) in enumerate(course):
+            applied = await ann.tell(as_of=NOW + hour * HOUR, ref=f"evt_{hour}", **start | received)
+            assert applied.outcome == "applied", received
+            assert await ann.tier() == (tier, tier == 3), received
+            assert (await ann.history())[-1] == action, received
+        assert ann.received == [
             ("free", "expired"), ("regular", "trial"), ("regular", "active"), ("regular", "active"),
             ("creator", "active"), ("regular", "active"), ("regular", "active"),
             ("regular", "active"), ("regular", "active"), ("free", "expired"),
@@ -169,7 +169,7 @@ class TestTheCourseOfOne:
         assert row["subscription_id"] == applied.subscription.id
         assert row["metadata"]["to_status"] == "active"
 
-    async def test_reconciliation_is_told_apart(self, ann: Subscriber):
+    async def test_reconciliation_is_recorded_apart(self, ann: Subscriber):
         await ann.tell()
         change = ann.change(status="expired", as_of=NOW + HOUR)
         await ann.ledger.apply(change, source_event=SourceEvent("reconciliation"))
@@ -196,7 +196,7 @@ class TestOrderAndRepetition:
         assert applied.outcome == "stale"
         assert applied.subscription.status == "cancelled"
         assert await ann.tier() == (1, False)
-        assert len(ann.told) == 1
+        assert len(ann.received) == 1
 
     async def test_what_is_known_changes_nothing_but_is_verified(self, ann: Subscriber):
         await ann.tell(as_of=NOW)
@@ -204,7 +204,7 @@ class TestOrderAndRepetition:
         assert (await ann.tell(as_of=NOW + 2 * HOUR)).outcome == "unchanged"
         assert (await ann.tell(as_of=NOW + HOUR, status="expired")).outcome == "stale"
         assert await ann.history() == ["created"]
-        assert len(ann.told) == 1
+        assert len(ann.received) == 1
 
     async def test_an_event_counts_once(self, ann: Subscriber):
         await ann.tell(ref="evt_1")
@@ -224,7 +224,7 @@ class TestOrderAndRepetition:
                 nursery.start_soon(deliver)
         assert outcomes == {"applied": 1, "repeated": 7}
         assert await ann.history() == ["created"]
-        assert len(ann.told) == 1
+        assert len(ann.received) == 1
 
 
 class TestSeveralProviders:
@@ -253,7 +253,7 @@ class TestSeveralProviders:
         await ann.tell("ios", status="expired", tier_id=3, as_of=NOW + HOUR)
         assert await ann.rows() == {"stripe": ("active", None), "ios": ("expired", None)}
         assert await ann.tier() == (2, False)
-        assert ann.told[-1] == ("regular", "active")
+        assert ann.received[-1] == ("regular", "active")
 
     async def test_what_is_paid_for_goes_before_what_was_given(self, ann: Subscriber):
         await ann.tell("manual", current_period_end=NOW + 60 * DAY)
@@ -317,14 +317,14 @@ class TestSeveralProviders:
             assert await ann.tier() == (2, False)
 
 
-class TestWhatIsRefused:
-    async def test_somebody_elses_subscription(self, subscriber: Callable[[], Any]):
+class TestWhatIsRejected:
+    async def test_user_elses_subscription(self, subscriber: Callable[[], Any]):
         ann, bob = await subscriber(), await subscriber()
         await ann.tell(provider_subscription_id=f"sub_{ann.id}")
         with pytest.raises(SubscriptionBelongsToAnother):
             await bob.tell(provider_subscription_id=f"sub_{ann.id}")
         assert await bob.rows() == {}
-        assert bob.told == []
+        assert bob.received == []
 
     async def test_nobody(self, ann: Subscriber):
         with pytest.raises(UnknownSubscriber):
@@ -335,9 +335,9 @@ class TestWhatIsRefused:
         with pytest.raises(ConstraintViolation):
             await ann.tell(current_period_end=NOW - 2 * DAY, as_of=NOW + HOUR)
         assert await ann.rows() == {"stripe": ("active", None)}
-        assert len(ann.told) == 1
+        assert len(ann.received) == 1
 
-    async def test_what_the_caller_undoes_is_not_told(self, ann: Subscriber):
+    async def test_what_the_caller_undoes_is_not_received(self, ann: Subscriber):
         async def undone() -> None:
             async with ann.ledger.database.transaction() as tx:
                 event = SourceEvent("stripe")
@@ -347,7 +347,7 @@ class TestWhatIsRefused:
 
         with pytest.raises(RuntimeError):
             await undone()
-        assert (await ann.rows(), ann.told) == ({}, [])
+        assert (await ann.rows(), ann.received) == ({}, [])
 
 
 # What was told in any order, and repeatedly, comes to the same.
@@ -381,10 +381,10 @@ def tellings(draw: st.DrawFn) -> tuple[list[Any], list[Any]]:
     return states, draw(st.permutations(repeated))
 
 
-def rows_after(told: list[Any]) -> dict[str, Subscription]:
+def rows_after(received: list[Any]) -> dict[str, Subscription]:
     """The rules by themselves, as the ledger runs them."""
     user, rows = UUID(int=1), dict[str, Subscription]()
-    for state in told:
+    for state in received:
         change = SubscriptionChange(
             user_id=user, provider_subscription_id=state["provider"], **state
         )
@@ -410,8 +410,8 @@ def rows_after(told: list[Any]) -> dict[str, Subscription]:
 
 
 @given(tellings())
-def test_the_rules_come_to_the_same_in_any_order(told: tuple[list[Any], list[Any]]):
-    in_order, shuffled = told
+def test_the_rules_come_to_the_same_in_any_order(received: tuple[list[Any], list[Any]]):
+    in_order, shuffled = received
     rows = rows_after(in_order)
     assert rows == rows_after(shuffled)
     live = [row for row in rows.values() if row.status in LIVE]
@@ -440,8 +440,8 @@ async def test_the_ledger_comes_to_the_same_in_any_order(
 
     @settings(max_examples=12, derandomize=True, database=None)
     @given(tellings())
-    def collect(told: tuple[list[Any], list[Any]]) -> None:
-        samples.append(told)
+    def collect(received: tuple[list[Any], list[Any]]) -> None:
+        samples.append(received)
 
     collect()
     for in_order, shuffled in samples:
@@ -449,7 +449,7 @@ async def test_the_ledger_comes_to_the_same_in_any_order(
 
 
 def test_states_of_one_moment_are_ordered():
-    told = SubscriptionChange(
+    received = SubscriptionChange(
         user_id=uuid4(),
         provider="stripe",
         provider_subscription_id="sub_1",
@@ -464,7 +464,7 @@ def test_states_of_one_moment_are_ordered():
           "current_period_start": NOW, "current_period_end": NOW + DAY,
           "cancel_at_period_end": False}]
     )["stripe"]  # fmt: skip
-    assert not is_stale(told, row)
-    assert is_stale(evolve(told, status="trialing"), row)
-    assert not is_stale(evolve(told, status="cancelled"), row)
-    assert not is_stale(evolve(told, status="trialing", current_period_end=NOW + 2 * DAY), row)
+    assert not is_stale(received, row)
+    assert is_stale(evolve(received, status="trialing"), row)
+    assert not is_stale(evolve(received, status="cancelled"), row)
+    assert not is_stale(evolve(received, status="trialing", current_period_end=NOW + 2 * DAY), row)

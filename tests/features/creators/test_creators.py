@@ -398,10 +398,10 @@ class TestConnect:
             "currency": "usd",
             "stripe_account_id": body["accountId"],
         }
-        asked = len(server.stripe.requests)
+        requested = len(server.stripe.requests)
         for _ in range(20):
             assert (await cid.get(f"{STRIPE}/status")).status_code == 200
-        assert len(server.stripe.requests) == asked
+        assert len(server.stripe.requests) == requested
 
         server.stripe.onboard(body["accountId"], "restricted")
         await server.deliver_all("account.updated")

@@ -362,7 +362,7 @@ class TestPayouts:
         server.stripe.behaviour.fault = Fault("hang", path="/v1/transfers")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.payout, cid, 20)
-            while not any("transfers" in asked for asked in server.stripe.requests):
+            while not any("transfers" in requested for requested in server.stripe.requests):
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
         assert figures(await server.balance(cid)) == (20, 0, 0)
@@ -496,13 +496,13 @@ class TestConcurrency:
             server.stripe.refund(charge)
         events = server.new("payment_intent.succeeded", "charge.refunded")
         assert len(events) == 80
-        asked, room = [0] * 2, trio.CapacityLimiter(12)
+        requested, room = [0] * 2, trio.CapacityLimiter(12)
 
         async def pay() -> None:
             async with room:
                 response = await server.payout(cid, 10)
             assert response.status_code in (200, 400), response.text
-            asked[response.status_code == 200] += 1
+            requested[response.status_code == 200] += 1
 
         async def tell(event: dict[str, Any]) -> None:
             async with room:
@@ -516,8 +516,8 @@ class TestConcurrency:
                     nursery.start_soon(pay)
         earned = 20_000 + 40 * 200 - 10 * 200 - 20 * 50
         assert sum(cents for _, cents in await server.ledger(cid)) == earned
-        refused, paid = asked
-        assert refused + paid == 40
+        rejected, paid = requested
+        assert rejected + paid == 40
         # Refunds count at once and tips only after their hold, so never more than was there.
         assert paid <= 20
         assert len(server.stripe.objects("transfer")) == paid
@@ -763,7 +763,7 @@ class TestCommissions:
 async def test_without_payments(database_url: str, database: Database):
     payouts = Payouts(PayoutStore(database), None, lambda: NOW)
     assert await payouts.resolve() == 0
-    with pytest.raises(AppError) as refused:
+    with pytest.raises(AppError) as rejected:
         await payouts.request(uuid4(), 1000)
-    assert refused.value.status == 503
+    assert rejected.value.status == 503
     assert STRIPE

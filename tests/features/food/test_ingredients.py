@@ -84,7 +84,7 @@ class TestSearching:
             names = [row["name"] for row in response.json()["data"]["results"]]
             assert f"{name} crème brûlée" in names, query
 
-    async def test_most_similar_names_come_first_then_the_shortest(self, food_app: FoodApp):
+    async def test_most_similar_names_come_first_then_the_minimum(self, food_app: FoodApp):
         name = word()
         for added in (f"{name} soup with noodles", f"{name}s", f"roast {name}", name):
             await food_app.add(added)
@@ -137,8 +137,8 @@ class TestRead:
             ({"page": "0"}, "Invalid page parameter"),
             ({"limit": "abc"}, "Invalid limit parameter (1-100)"),
         ):
-            refused = await food_app.guest.get("/ingredients", params=query)
-            assert (refused.status_code, refused.json()["error"]) == (400, words)
+            rejected = await food_app.guest.get("/ingredients", params=query)
+            assert (rejected.status_code, rejected.json()["error"]) == (400, words)
 
     async def test_category_routes_are_not_ids(self, food_app: FoodApp):
         category = word()
@@ -301,7 +301,7 @@ async def test_unreachable_usda_is_a_503_soon(database_url: str):
 
 
 @pytest.mark.parametrize(
-    ("asked", "row", "least", "most"),
+    ("requested", "row", "least", "most"),
     [
         ("olive oil", "Oil, olive", 1, 1),
         ("tomatoes", "Tomato", 1, 1),
@@ -314,8 +314,8 @@ async def test_unreachable_usda_is_a_503_soon(database_url: str):
         ("", "Tomato", 0, 0),
     ],
 )
-def test_similarity_of_names(asked: str, row: str, least: float, most: float):
-    assert least <= similarity(asked, row) <= most
+def test_similarity_of_names(requested: str, row: str, least: float, most: float):
+    assert least <= similarity(requested, row) <= most
 
 
 def test_singular_of_words():

@@ -114,11 +114,11 @@ class TestSmart:
         self, stocked: FoodApp, monkeypatch: pytest.MonkeyPatch
     ):
         calls: list[int] = []
-        asked = type(stocked.ingredients.store).candidates
+        requested = type(stocked.ingredients.store).candidates
 
         async def counted(self: Any, phrases: Any) -> Any:
             calls.append(len(phrases))
-            return await asked(self, phrases)
+            return await requested(self, phrases)
 
         monkeypatch.setattr(type(stocked.ingredients.store), "candidates", counted)
         await stocked.smart.calculate([Item(f"food {n}", "1 g") for n in range(100)], 4)
@@ -367,7 +367,7 @@ def candidate(name: str, number: int = 1) -> Candidate:
 
 
 @pytest.mark.parametrize(
-    ("asked", "rows", "matched"),
+    ("requested", "rows", "matched"),
     [
         ("egg", ["Eggplant, raw", "Egg, whole, raw"], "Egg, whole, raw"),
         ("ham", ["Hamburger"], None),
@@ -386,15 +386,15 @@ def candidate(name: str, number: int = 1) -> Candidate:
         ("unobtainium", ["Tomato"], None),
     ],
 )
-def test_best_match_of_names(asked: str, rows: list[str], matched: str | None):
-    found = best_match(normal_name(asked), [candidate(n, i) for i, n in enumerate(rows)])
+def test_best_match_of_names(requested: str, rows: list[str], matched: str | None):
+    found = best_match(normal_name(requested), [candidate(n, i) for i, n in enumerate(rows)])
     assert (found and found.name) == matched
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
-def test_scores_are_from_0_to_1_and_names_stay_normal(asked: str, row: str):
-    assert 0 <= score(normal_name(asked), (), row) <= 1
-    assert normal_name(normal_name(asked)) == normal_name(asked)
+def test_scores_are_from_0_to_1_and_names_stay_normal(requested: str, row: str):
+    assert 0 <= score(normal_name(requested), (), row) <= 1
+    assert normal_name(normal_name(requested)) == normal_name(requested)
 
 
 def test_items_of_every_stored_format():

@@ -208,7 +208,7 @@ class TestCameraScan:
         )
 
     async def test_invalid_images_are_rejected(self, food_app: FoodApp, ann: ApiUser):
-        refused = [
+        rejected = [
             await camera(ann, b"some words", "text/plain"),
             await camera(ann, FOREIGN["gif"], "image/gif"),
             await camera(ann, FOREIGN["gif"]),
@@ -216,7 +216,7 @@ class TestCameraScan:
             await ann.post("/scan/ingredients"),
             await ann.post("/scan/ingredients", {}),
         ]
-        for response in refused:
+        for response in rejected:
             assert response.status_code == 400, response.text
             assert response.json()["error"] == "No image file provided"
             assert response.json()["details"]["reason"]
@@ -245,13 +245,13 @@ class TestCameraScan:
     async def test_free_tier_allows_five_scans_a_day(self, food_app: FoodApp, ann: ApiUser):
         for n in range(5):
             assert (await camera(ann, picture(n))).status_code == 200
-        asked = len(food_app.model.received)
+        requested = len(food_app.model.received)
         for response in (await camera(ann, picture(6)), await app(ann, picture(7))):
             assert response.status_code == 403
             body = response.json()
             assert (body["error"], body["limit"], body["usage"]) == ("Limit reached", 5, 5)
             assert body["upgradeUrl"] == "/subscription/upgrade"
-        assert len(food_app.model.received) == asked  # nothing was spent
+        assert len(food_app.model.received) == requested  # nothing was spent
         await food_app.allow(ann)
         assert (await camera(ann, picture(8))).status_code == 200
 
@@ -350,7 +350,7 @@ class TestAppScan:
         huge = base64.b64encode(b"\xff\xd8\xff" + b"x" * 10 * 1024 * 1024).decode()
         gif = base64.b64encode(FOREIGN["gif"]).decode()
         image = text(picture())["image_data"]
-        refused = [
+        rejected = [
             ({}, 400, "No image data provided"),
             (body(None), 400, "No image data provided"),
             (body(""), 400, "No image data provided"),
@@ -363,14 +363,14 @@ class TestAppScan:
             (body("aGVsbG8="), 422, "Failed to analyze image"),
             (text(png_bomb()), 422, "Failed to analyze image"),
         ]
-        for sent, status, literal in refused:
+        for sent, status, literal in rejected:
             response = await ann.post("/scan/analyze", sent)
             assert response.status_code == status, response.text
-            told = response.json()
-            assert (told["success"], told["error"]) == (False, literal)
-            assert told["details"]
+            received = response.json()
+            assert (received["success"], received["error"]) == (False, literal)
+            assert received["details"]
             if status == 422:
-                assert told["code"] == "INVALID_IMAGE"
+                assert received["code"] == "INVALID_IMAGE"
         assert (await ann.post("/scan/analyze", body("A" * 15 * 1024 * 1024))).status_code == 413
         assert food_app.model.received == []
 
@@ -433,8 +433,8 @@ async def test_costly_requests_have_their_own_rate_limits(database_url: str, tmp
             assert (await guest.post("/scan/analyze", sent)).status_code in (400, 422)  # free
         statuses = [(await app(guest, picture(n))).status_code for n in range(4)]
         assert statuses == [200, 200, 200, 429]
-        refused = await app(guest, picture(9))
-        assert refused.json()["retryAfter"] == int(refused.headers["Retry-After"])
+        rejected = await app(guest, picture(9))
+        assert rejected.json()["retryAfter"] == int(rejected.headers["Retry-After"])
         statuses = [(await app(ann, picture(n))).status_code for n in range(5)]
         statuses += [(await camera(ann, picture(n))).status_code for n in range(6)]
         assert statuses == [200] * 10 + [429]

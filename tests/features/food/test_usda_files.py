@@ -145,7 +145,7 @@ def two_of_the_same_name(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"good.csv", b"food.csv"))
 
 
-REFUSED = {
+REJECTED = {
     "deflate64": (deflate64, "food.csv in fdc.zip is compressed with Deflate64"),
     "encrypted": (encrypted, "food.csv in fdc.zip is encrypted"),
     "damaged": (damaged, "food.csv in fdc.zip is damaged"),
@@ -208,7 +208,7 @@ def test_unusable_file_is_rejected_in_one_line_with_exit_status_1(
     fresh_database_url: str, tmp_path: Path
 ):
     path = tmp_path / "fdc.zip"
-    for case, (write, reason) in REFUSED.items():
+    for case, (write, reason) in REJECTED.items():
         path.unlink(missing_ok=True)
         write(path)  # type: ignore
         status, output = run_import(fresh_database_url, path)
@@ -474,15 +474,15 @@ def read_rows(text: str) -> tuple[list[list[str]], int]:
     rows = CsvRows(io.StringIO(text, newline=""))
     rows.expect(5, 0)
     read: list[list[str]] = []
-    refused = 0
+    rejected = 0
     while True:
         try:
             fields = rows.next_row()
         except BadRow:
-            refused += 1
+            rejected += 1
             continue
         if fields is None:
-            return read, refused
+            return read, rejected
         read.append(fields)
 
 

@@ -110,15 +110,15 @@ def test_order_of_amounts_does_not_matter(fresh_database_url: str, tmp_path: Pat
 
 def test_foods_without_amounts(fresh_database_url: str, tmp_path: Path):
     bundle = write_csv_bundle(tmp_path / "fdc.zip", synthetic_foods(7), [])
-    told: list[tuple[str, int, int]] = []
+    received: list[tuple[str, int, int]] = []
     report = import_bundle(
         fresh_database_url,
         bundle,
         rows=3,
-        progress=lambda step, done, of: told.append((step, done, of)),
+        progress=lambda step, done, of: received.append((step, done, of)),
     )
     assert (report.foods, report.added) == (7, 7)
-    assert told[-3:] == [("the rest", 3, 7), ("the rest", 6, 7), ("the rest", 7, 7)]
+    assert received[-3:] == [("the rest", 3, 7), ("the rest", 6, 7), ("the rest", 7, 7)]
     assert rows(fresh_database_url, "select count(*) from public.ingredients") == [(7,)]
 
 
@@ -258,9 +258,9 @@ def test_command(fresh_database_url: str, tmp_path: Path):
     assert "skipped food.csv:6: fdc_id is not a number" in done.output
     assert "3 foods written, 3 of them new, 1 rows skipped" in done.output
     bundle.write_text("nothing")
-    refused = CliRunner().invoke(main, ["usda", "import", str(bundle)], env=settings)
-    assert refused.exit_code == 1
-    assert "neither a zip nor" in refused.output
+    rejected = CliRunner().invoke(main, ["usda", "import", str(bundle)], env=settings)
+    assert rejected.exit_code == 1
+    assert "neither a zip nor" in rejected.output
 
 
 def test_killed_import_continues(fresh_database_url: str, tmp_path: Path):

@@ -54,7 +54,7 @@ async def test_services_are_checked_once_a_minute_and_never_by_a_report(autojump
         nursery.cancel_scope.cancel()
 
 
-async def test_a_report_has_the_longest_latency_and_the_age(autojump_clock: MockClock):
+async def test_a_report_has_the_maximum_latency_and_the_age(autojump_clock: MockClock):
     one, other = Service(), Service()
     one.response = partial(trio.sleep, 1.25)
     external_services = ExternalServices({"one": one, "other": other})
@@ -119,7 +119,7 @@ async def test_real_clients_whose_plug_is_pulled():
         assert (report.status, report.error) == ("degraded", "openai SERVICE_UNAVAILABLE")
 
 
-async def test_a_refused_key_is_seen_before_somebody_needs_it():
+async def test_a_rejected_key_is_seen_before_user_needs_it():
     async with (
         open_usda() as foods,
         Usda.open(base_url=foods.url, api_key=Secret("wrong")) as usda,
@@ -130,7 +130,7 @@ async def test_a_refused_key_is_seen_before_somebody_needs_it():
         assert (report.status, report.error) == ("degraded", "usda SERVICE_AUTH_ERROR")
 
 
-async def told(server: ServerUnderTest, error: str | None) -> dict[str, Any]:
+async def received(server: ServerUnderTest, error: str | None) -> dict[str, Any]:
     """`/health/detailed`, once `external_apis` has that error."""
     with trio.fail_after(20):
         while True:
@@ -160,18 +160,18 @@ async def test_the_assembled_server_tells_of_them(
             )
         ) as server,
     ):
-        body = await told(server, None)
+        body = await received(server, None)
         assert (body["status_code"], body["services"]["external_apis"]["status"]) == (200, "up")
         assert body["services"]["external_apis"]["latency"] >= 0
         # This project has no storage.
         assert body["services"]["storage"]["status"] == "degraded"
         assert body["services"]["storage"]["error"].startswith("storage ")
         model.behaviour.delay = 3600
-        body = await told(server, "openai TIMEOUT")
+        body = await received(server, "openai TIMEOUT")
         assert (body["status_code"], body["status"]) == (200, "degraded")
         assert (await server.http.get("/health/ready")).status_code == 200
         model.behaviour.delay = 0
-        body = await told(server, None)
+        body = await received(server, None)
         assert body["services"]["external_apis"]["status"] == "up"
     assert server.status == 0
 
@@ -190,5 +190,5 @@ async def test_without_a_key_of_its_own_the_server_spends_no_quota_of_usda(
             )
         ) as server,
     ):
-        await told(server, None)
+        await received(server, None)
         assert foods.behaviour.requests == []

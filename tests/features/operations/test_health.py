@@ -36,9 +36,9 @@ class Parts:
 
     lifecycle: Lifecycle = field(factory=Lifecycle)
     response: Callable[[], Any] = field(default=trio.lowlevel.checkpoint)
-    asked: int = 0
+    requested: int = 0
     waiting: list[str] = field(factory=list[str])
-    asked_for_migrations: int = 0
+    requested_for_migrations: int = 0
     migrations_take: float = 0.0
     external: ServiceHealthResponse | None = None
     bus_connected: bool = True
@@ -52,11 +52,11 @@ class Parts:
         await self.cache()
 
     async def ping(self) -> None:
-        self.asked += 1
+        self.requested += 1
         await self.response()
 
     async def pending(self) -> list[str]:
-        self.asked_for_migrations += 1
+        self.requested_for_migrations += 1
         await trio.sleep(self.migrations_take)
         return self.waiting
 
@@ -154,7 +154,7 @@ async def test_liveness_and_health_ask_nobody(client: Client, parts: Parts) -> N
         reply = await client.get(path)
         assert reply.status == 200
         assert "etag" not in reply.headers
-    assert parts.asked == 0
+    assert parts.requested == 0
 
 
 @pytest.mark.parametrize("path", ["/health/ready", "/api/v1/health/ready"])
@@ -253,7 +253,7 @@ async def test_a_bus_that_is_lost_degrades_and_leaves_the_instance_ready(
     assert detailed["services"]["bus"] == {"status": "degraded", "error": "LOST"}
 
 
-async def test_the_database_is_asked_once_a_second_however_many_ask(
+async def test_the_database_is_requested_once_a_second_however_many_ask(
     client: Client, parts: Parts, autojump_clock: Any
 ) -> None:
     async def thoughtful() -> None:
@@ -268,13 +268,13 @@ async def test_the_database_is_asked_once_a_second_however_many_ask(
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(ask)
-    assert (statuses, parts.asked) == ([200] * 50, 1)
+    assert (statuses, parts.requested) == ([200] * 50, 1)
     await trio.sleep(0.9)
     await ask()
-    assert parts.asked == 1
+    assert parts.requested == 1
     await trio.sleep(0.2)
     await ask()
-    assert parts.asked == 2
+    assert parts.requested == 2
 
 
 async def test_a_probe_whose_client_left_does_not_hold_up_the_next(
@@ -304,10 +304,10 @@ async def test_not_ready_until_the_migrations_are_applied(
     parts.waiting = []
     await trio.sleep(1)
     assert (await client.get("/health/ready")).status == 200
-    asked = parts.asked_for_migrations
+    requested = parts.requested_for_migrations
     await trio.sleep(5)
     await client.get("/health/ready")
-    assert parts.asked_for_migrations == asked, "once applied they stay applied"
+    assert parts.requested_for_migrations == requested, "once applied they stay applied"
 
 
 INSIDE = [
@@ -321,8 +321,8 @@ async def test_the_inside_is_for_key_holders_and_this_machine(
     config: Config, parts: Parts, path: str, nursery: trio.Nursery
 ) -> None:
     client = serve(config, parts, parts, nursery)
-    refused = await client.get(path)
-    assert (refused.status, refused.json()["error"]) == (401, "Invalid API key")
+    rejected = await client.get(path)
+    assert (rejected.status, rejected.json()["error"]) == (401, "Invalid API key")
     assert (await client.get(path, x_api_key="x" * 32)).status == 401
     assert (await client.get(path, x_api_key=KEY)).status == 200
     for loopback in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
@@ -377,7 +377,7 @@ async def test_a_slow_database_is_degraded_and_a_dead_one_unhealthy(
 
 
 @pytest.mark.parametrize("state", ["up", "degraded"])
-async def test_services_of_others_are_told_from_memory_and_degrade_at_worst(
+async def test_services_of_others_are_reported_from_memory_and_degrade_at_worst(
     config: Config, parts: Parts, state: Any, nursery: trio.Nursery
 ) -> None:
     parts.external = ServiceHealthResponse(state, latency=7, age=31)
@@ -405,7 +405,7 @@ async def test_an_open_circuit_is_named_and_degrades(client: Client, parts: Part
     assert body["status"] == "degraded"
 
 
-async def test_a_cache_that_is_away_is_told_and_only_degrades(
+async def test_a_cache_that_is_away_is_reported_and_only_degrades(
     client: Client, parts: Parts, autojump_clock: Any
 ) -> None:
     reply = await client.get("/health/cache", x_api_key=KEY)

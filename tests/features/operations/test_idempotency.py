@@ -68,7 +68,7 @@ class Tokens:
 
 @frozen
 class Stage:
-    kitchen: IdempotencyApp
+    live: IdempotencyApp
     store: ReplyStore
     http: httpx.AsyncClient
     ann: UUID
@@ -88,7 +88,7 @@ class Stage:
         return await self.http.post(f"/api/v1{path}", json={"dish": dish}, headers=headers)
 
 
-def routes(kitchen: IdempotencyApp, replies: StoredReplies) -> Routes:
+def routes(live: IdempotencyApp, replies: StoredReplies) -> Routes:
     bp = Routes("kitchen", __name__)
 
     @bp.post("/dishes/<table>")
@@ -97,7 +97,7 @@ def routes(kitchen: IdempotencyApp, replies: StoredReplies) -> Routes:
     @validate_request(Order)
     @validate_response(Cooked, 201)
     async def cook(_caller: Identity, table: str, data: Order) -> tuple[Cooked, int]:
-        return await kitchen.cook(data.dish), 201
+        return await live.cook(data.dish), 201
 
     @bp.post("/slow")
     @deadline(0.05)
@@ -106,7 +106,7 @@ def routes(kitchen: IdempotencyApp, replies: StoredReplies) -> Routes:
     @validate_request(Order)
     @validate_response(Cooked)
     async def slow(_caller: Identity, data: Order) -> Cooked:
-        return await kitchen.cook(data.dish)
+        return await live.cook(data.dish)
 
     return bp
 
@@ -124,17 +124,17 @@ async def stage(database: Database, database_url: str) -> AsyncIterator[Stage]:
             "ENABLE_RATE_LIMITING": "false",
         }
     )
-    kitchen, store = IdempotencyApp(), ReplyStore(database)
+    live, store = IdempotencyApp(), ReplyStore(database)
     limits = RateLimits.of(settings.limits)
     app = create_app(
-        settings, [routes(kitchen, StoredReplies(store))], authenticator=Tokens(), limits=limits
+        settings, [routes(live, StoredReplies(store))], authenticator=Tokens(), limits=limits
     )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
         base_url="http://cookcam.test",
     ) as http:
         ann, bob = await create_user(database_url), await create_user(database_url)
-        yield Stage(kitchen, store, http, ann, bob)
+        yield Stage(live, store, http, ann, bob)
 
 
 async def kept(database: Database, user: UUID) -> list[Any]:
@@ -154,7 +154,7 @@ async def test_a_repeated_request_gets_the_first_reply(stage: Stage, database: D
     assert first.json() == again.json() == {"dish": "soup", "number": 1, "weight": 1.5}
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
-    assert stage.kitchen.cooked == 1
+    assert stage.live.cooked == 1
     assert await kept(database, stage.ann) == [
         {
             "key": "k",
@@ -169,7 +169,7 @@ async def test_a_repeated_request_gets_the_first_reply(stage: Stage, database: D
 async def test_without_a_key_every_request_runs(stage: Stage, database: Database) -> None:
     await stage.post(None)
     await stage.post(" ")
-    assert stage.kitchen.cooked == 2
+    assert stage.live.cooked == 2
     assert await kept(database, stage.ann) == []
 
 
@@ -178,22 +178,22 @@ async def test_a_key_is_of_one_person(stage: Stage) -> None:
     assert (await stage.post("k", who=stage.bob)).json()["number"] == 2
 
 
-async def test_a_key_used_for_another_request_is_refused(stage: Stage) -> None:
+async def test_a_key_used_for_another_request_is_rejected(stage: Stage) -> None:
     await stage.post("k")
     for other in (await stage.post("k", "stew"), await stage.post("k", path="/dishes/b")):
         assert other.status_code == 409
         assert other.json()["code"] == "IDEMPOTENCY_KEY_REUSED"
-    assert stage.kitchen.cooked == 1
+    assert stage.live.cooked == 1
 
 
-async def test_a_key_too_long_is_refused(stage: Stage) -> None:
+async def test_a_key_too_long_is_rejected(stage: Stage) -> None:
     assert (await stage.post("k" * 200)).status_code == 201
-    refused = await stage.post("k" * 201)
-    assert (refused.status_code, refused.json()["code"]) == (400, "VALIDATION_ERROR")
+    rejected = await stage.post("k" * 201)
+    assert (rejected.status_code, rejected.json()["code"]) == (400, "VALIDATION_ERROR")
 
 
 async def test_many_at_once_run_once(stage: Stage) -> None:
-    stage.kitchen.started, stage.kitchen.may_finish = trio.Event(), trio.Event()
+    stage.live.started, stage.live.may_finish = trio.Event(), trio.Event()
     responses: list[httpx.Response] = []
 
     async def ask() -> None:
@@ -201,16 +201,16 @@ async def test_many_at_once_run_once(stage: Stage) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
-        await stage.kitchen.started.wait()
+        await stage.live.started.wait()
         responses += [await stage.post("k") for _ in range(10)]
-        stage.kitchen.may_finish.set()
-    *refused, first = responses
+        stage.live.may_finish.set()
+    *rejected, first = responses
     assert first.status_code == 201
-    assert {response.status_code for response in refused} == {409}
-    assert refused[0].json()["code"] == "CONFLICT_ERROR"
-    assert refused[0].headers["retry-after"] == "2"
+    assert {response.status_code for response in rejected} == {409}
+    assert rejected[0].json()["code"] == "CONFLICT_ERROR"
+    assert rejected[0].headers["retry-after"] == "2"
     assert (await stage.post("k")).json() == first.json()
-    assert stage.kitchen.cooked == 1
+    assert stage.live.cooked == 1
 
 
 async def test_a_race_for_a_new_key_has_one_winner(stage: Stage) -> None:
@@ -222,15 +222,15 @@ async def test_a_race_for_a_new_key_has_one_winner(stage: Stage) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(12):
             nursery.start_soon(ask)
-    assert stage.kitchen.cooked == 1
+    assert stage.live.cooked == 1
     assert set(responses) <= {201, 409}
 
 
 async def test_a_failure_is_not_kept(stage: Stage, database: Database) -> None:
-    stage.kitchen.broken = True
+    stage.live.broken = True
     assert (await stage.post("k")).status_code == 503
     assert await kept(database, stage.ann) == []
-    stage.kitchen.broken = False
+    stage.live.broken = False
     assert (await stage.post("k")).status_code == 201
 
 
@@ -242,10 +242,10 @@ async def test_what_is_not_acceptable_is_not_kept(stage: Stage, database: Databa
 
 
 async def test_a_deadline_gives_the_key_back(stage: Stage, database: Database) -> None:
-    stage.kitchen.may_finish = trio.Event()
+    stage.live.may_finish = trio.Event()
     assert (await stage.post("k", path="/slow")).status_code == 504
     assert await kept(database, stage.ann) == []
-    stage.kitchen.may_finish = None
+    stage.live.may_finish = None
     assert (await stage.post("k", path="/slow")).status_code == 200
 
 

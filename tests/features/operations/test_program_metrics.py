@@ -40,13 +40,13 @@ async def hold_a_connection(server: Server) -> None:
         await tx.fetch_value("select pg_sleep(0.02)")
 
 
-async def test_errors_are_counted_by_code_and_refused_callers_by_type(server: Server) -> None:
+async def test_errors_are_counted_by_code_and_rejected_callers_by_type(server: Server) -> None:
     await server.http.get("/api/v1/nowhere")
     await server.http.get("/api/v1/users/me/profile")
     await server.http.get("/api/v1/auth/me", headers={"Authorization": "Bearer broken"})
     assert await sample(server, "errors_total", code="NOT_FOUND") >= 1
-    refused = await sample(server, "security_events_total", type="auth_failure")
-    assert refused >= 1
+    rejected = await sample(server, "security_events_total", type="auth_failure")
+    assert rejected >= 1
     assert await sample(server, "security_events_total", type="unauthorized_access") == 0
 
 

@@ -86,12 +86,12 @@ async def test_two_instances_do_not_sweep_at_once(database: Database, host: str)
     assert len(await left(database, host)) == 3
 
 
-async def test_a_sweep_that_fails_is_told_and_keeps_no_other_from_its_work(
+async def test_a_sweep_that_fails_is_reported_and_keeps_no_other_from_its_work(
     database: Database, host: str
 ) -> None:
-    told: list[str] = []
+    received: list[str] = []
     broken = Sweep("broken", MONTH, deleting("public.no_such_table", "created_at < %(before)s"))
-    sweeping = retention(database, failed=lambda name, error: told.append(name))
+    sweeping = retention(database, failed=lambda name, error: received.append(name))
     done = await evolve(sweeping, sweeps=[broken, *SWEEPS]).sweep()
-    assert told == ["sweep broken"]
+    assert received == ["sweep broken"]
     assert done["ended cooking sessions"] >= 1

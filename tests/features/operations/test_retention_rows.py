@@ -33,15 +33,15 @@ class RetentionRows:
         return await as_owner_of(self.database, statement, user_id=self.user_id, **params)
 
     async def sweep(self) -> dict[str, int]:
-        told: list[str] = []
+        received: list[str] = []
         retention = Retention(
             SweepStore(self.database),
             lambda: datetime.now(UTC),
-            lambda name, error: told.append(name),
+            lambda name, error: received.append(name),
             batch=2,
         )
         done = await retention.sweep()
-        assert told == []
+        assert received == []
         return done
 
     async def left(self, statement: LiteralString) -> list[Any]:

@@ -132,10 +132,10 @@ async def test_room_spans_both_instances(instances: tuple[LiveServer, LiveServer
     await shared.ann.send("leave_cooking_session", {"sessionId": shared.session_id})
     for who in shared.guests:
         assert (await who.expect("cooking_session_ended"))["reason"] == "Host left the session"
-        refused = await who.ask(
+        rejected = await who.ask(
             "cooking_session_message", {"sessionId": shared.session_id, "message": "hello?"}
         )
-        assert NOT_HERE in (refused.get("message"), refused.get("error"))
+        assert NOT_HERE in (rejected.get("message"), rejected.get("error"))
 
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)

@@ -138,17 +138,17 @@ class TestFullRecipe:
     async def test_session_and_equal_preferences_give_equal_recipes(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
-        wishes = {
+        preferences = {
             "detectedIngredients": FOODS,
             "cuisinePreferences": ["SURPRISE_ME"],
             "dietaryTags": ["gluten-free"],
         }
-        suggested = (await ann.post("/recipes/suggestions", wishes)).json()
+        suggested = (await ann.post("/recipes/suggestions", preferences)).json()
         title = suggested["suggestions"][0]["title"]
         before = await generation_app.stored_counts(ann)
         for body in (
             {"selectedTitle": title, "sessionId": suggested["session_id"]},
-            {"selectedTitle": title, "originalInput": wishes},
+            {"selectedTitle": title, "originalInput": preferences},
         ):
             response = await ann.post("/recipes/generate-full", body)
             assert response.status_code == 200, response.text
@@ -180,11 +180,11 @@ class TestFullRecipe:
                 "carbs": full["macros"]["carbs_g"],
                 "fat": full["macros"]["fat_g"],
             }
-            told = row["ai_metadata"]
-            assert told["chef_camillo_version"] == "1.0"
-            assert told["session_id"] == body.get("sessionId")
-            assert told["original_ingredients"] == FOODS
-            assert told["social_caption"] == full["socialCaption"]
+            received = row["ai_metadata"]
+            assert received["chef_camillo_version"] == "1.0"
+            assert received["session_id"] == body.get("sessionId")
+            assert received["original_ingredients"] == FOODS
+            assert received["social_caption"] == full["socialCaption"]
             assert [step["instruction"] for step in row["instructions"]] == [
                 step["instruction"] for step in full["steps"]
             ]
@@ -196,9 +196,9 @@ class TestFullRecipe:
 
     async def test_invalid_input_is_rejected(self, generation_app: GenerationApp, ann: ApiUser):
         bob = await generation_app.person("Bob")
-        wishes = {"detectedIngredients": FOODS}
-        foreign = (await bob.post("/recipes/suggestions", wishes)).json()["session_id"]
-        asked = model_calls(generation_app)
+        preferences = {"detectedIngredients": FOODS}
+        foreign = (await bob.post("/recipes/suggestions", preferences)).json()["session_id"]
+        requested = model_calls(generation_app)
         no_title = "Selected recipe title is required"
         for body, status, literal in (
             ({}, 400, no_title),
@@ -210,7 +210,7 @@ class TestFullRecipe:
                 "Detected ingredients array is required",
             ),
             (
-                {"selectedTitle": "x" * 201, "originalInput": wishes},
+                {"selectedTitle": "x" * 201, "originalInput": preferences},
                 400,
                 "Title must be at most 200 characters",
             ),
@@ -220,14 +220,14 @@ class TestFullRecipe:
         ):
             response = await ann.post("/recipes/generate-full", body)
             assert (response.status_code, response.json()["error"]) == (status, literal), body
-        assert model_calls(generation_app) == asked
+        assert model_calls(generation_app) == requested
         assert await generation_app.stored_counts(ann) == NOTHING
 
     async def test_recipe_that_cannot_be_stored_is_a_500(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
-        wishes = {"detectedIngredients": FOODS}
-        body = {"selectedTitle": "Soup", "originalInput": wishes}
+        preferences = {"detectedIngredients": FOODS}
+        body = {"selectedTitle": "Soup", "originalInput": preferences}
         await generation_app.sql("revoke insert on recipes from authenticated")
         try:
             with structlog.testing.capture_logs():
@@ -330,10 +330,10 @@ class TestDiverseRecipes:
             assert row["tags"] == list(dict.fromkeys(wanted))
             assert row["nutrition"]["carbs"] == recipe["nutrition"]["carbohydrates"]
             assert row["instructions"] == recipe["instructions"]
-            told = row["ai_metadata"]
-            assert (told["recipe_variation"], told["total_variations"]) == (n + 1, 3)
-            assert told["enhanced_generation_version"] == "2.0"
-            assert told["ingredient_analysis"] == data["ingredientAnalysis"]
+            received = row["ai_metadata"]
+            assert (received["recipe_variation"], received["total_variations"]) == (n + 1, 3)
+            assert received["enhanced_generation_version"] == "2.0"
+            assert received["ingredient_analysis"] == data["ingredientAnalysis"]
         assert await generation_app.stored_counts(ann) == StoredCounts(0, 0, 0, 3, 1, 30)
 
     async def test_every_preference_reaches_the_model_as_data(
@@ -362,10 +362,18 @@ class TestDiverseRecipes:
         )
         assert response.status_code == 201, response.text
         prompt = (await generation_app.model.request(0)).question.prompt
-        for said in ("beginner", "vegetarian", "greek", "25", "air-fryer", "cilantro", "steaming"):
-            assert said in prompt
-        for said in ("extra-hot", "5", "lunch", "lowCarb", "a picnic by the lake"):
-            assert said in prompt
+        for reported in (
+            "beginner",
+            "vegetarian",
+            "greek",
+            "25",
+            "air-fryer",
+            "cilantro",
+            "steaming",
+        ):
+            assert reported in prompt
+        for reported in ("extra-hot", "5", "lunch", "lowCarb", "a picnic by the lake"):
+            assert reported in prompt
         assert prompt.count("</data>") == 1
         assert prompt.endswith("</data>")
         for recipe in response.json()["data"]["recipes"]:
@@ -503,22 +511,22 @@ class TestDetailedRecipe:
         assert row["id"] == recipe["id"]
         assert row["instructions"] == recipe["instructions"]
         assert all(type(row["nutrition"][key]) is float for key in ("protein", "carbs", "fat"))
-        told = row["ai_metadata"]
-        assert told["preview_id"] == body["selectedPreview"]["id"]
-        assert told["detailed_instructions_count"] == len(recipe["instructions"])
+        received = row["ai_metadata"]
+        assert received["preview_id"] == body["selectedPreview"]["id"]
+        assert received["detailed_instructions_count"] == len(recipe["instructions"])
         assert found["xp_awarded"] == 50
         (session,) = await generation_app.sql(
             "select completed, selected_preview_id, detailed_recipe_id::text from cooking_sessions"
             " where session_id = %(id)s",
             id=body["sessionId"],
         )
-        assert session == (True, told["preview_id"], row["id"])
+        assert session == (True, received["preview_id"], row["id"])
         selected = await generation_app.sql(
             "select preview_id from recipe_previews where session_id = %(id)s"
             " and selected_for_details",
             id=body["sessionId"],
         )
-        assert selected == [(told["preview_id"],)]
+        assert selected == [(received["preview_id"],)]
         # Both requests together consume one.
         assert await generation_app.stored_counts(ann) == StoredCounts(0, 1, 3, 1, 1, 65)
         shown = (await ann.get(f"/recipes/{row['id']}")).json()["data"]
@@ -541,7 +549,7 @@ class TestDetailedRecipe:
     async def test_invalid_input_is_rejected(self, generation_app: GenerationApp, ann: ApiUser):
         bob = await generation_app.person("Bob")
         body = await selected_preview_body(bob)
-        asked = model_calls(generation_app)
+        requested = model_calls(generation_app)
         for sent, status, literal in (
             ({**body, "selectedPreview": None}, 400, "Selected preview recipe is required"),
             ({**body, "selectedPreview": {}}, 400, "Selected preview recipe is required"),
@@ -561,7 +569,7 @@ class TestDetailedRecipe:
         unknown = {**body, "selectedPreview": {"id": "unknown"}}
         response = await bob.post("/recipes/generate-detailed", unknown)
         assert response.json()["error"] == "Selected preview recipe is required"
-        assert model_calls(generation_app) == asked
+        assert model_calls(generation_app) == requested
         assert await generation_app.stored_counts(ann) == NOTHING
 
 
@@ -620,24 +628,24 @@ class TestVariations:
 
 
 async def test_free_tier_allows_ten_recipes_a_month(generation_app: GenerationApp, ann: ApiUser):
-    wishes = {"detectedIngredients": FOODS}
+    preferences = {"detectedIngredients": FOODS}
     recipe = (await ann.post("/recipes", {"title": "Mine"})).json()["data"]["id"]
     begun = await selected_preview_body(ann)
     await generation_app.sql("delete from usage_counters where user_id = %(id)s", id=ann.id)
     await generation_app.exhaust_quota(ann)
-    asked = model_calls(generation_app)
+    requested = model_calls(generation_app)
     bodies: dict[str, Any] = {
-        "suggestions": wishes,
-        "generate-full": {"selectedTitle": "Soup", "originalInput": wishes},
-        "generate": wishes,
-        "generate-previews": {**wishes, "userPreferences": {}},
+        "suggestions": preferences,
+        "generate-full": {"selectedTitle": "Soup", "originalInput": preferences},
+        "generate": preferences,
+        "generate-previews": {**preferences, "userPreferences": {}},
         f"{recipe}/variations": {},
     }
     for path, body in bodies.items():
         response = await ann.post(f"/recipes/{path}", body)
         assert (response.status_code, response.json()["error"]) == (403, "Limit reached"), path
         assert (response.json()["limit"], response.json()["usage"]) == (10, 10)
-    assert model_calls(generation_app) == asked
+    assert model_calls(generation_app) == requested
     # An existing session can be completed.
     assert (await ann.post("/recipes/generate-detailed", begun)).status_code == 201
     assert (await previews(ann, begun["sessionId"], mealType="lunch")).status_code == 201
@@ -645,13 +653,13 @@ async def test_free_tier_allows_ten_recipes_a_month(generation_app: GenerationAp
 
 async def test_legacy_prefix_and_removed_routes(generation_app: GenerationApp, ann: ApiUser):
     headers = {"Authorization": f"Bearer {ann.token}"}
-    wishes = {"detectedIngredients": FOODS}
+    preferences = {"detectedIngredients": FOODS}
     response = await generation_app.http.post(
-        "/api/recipes/suggestions", json=wishes, headers=headers
+        "/api/recipes/suggestions", json=preferences, headers=headers
     )
     assert response.status_code == 200
     for path in ("test-suggestions", "test-full-recipe", "test-smart-nutrition"):
-        assert (await ann.post(f"/recipes/{path}", wishes)).status_code == 404
+        assert (await ann.post(f"/recipes/{path}", preferences)).status_code == 404
 
 
 async def test_generations_have_their_own_rate_limit(database_url: str):

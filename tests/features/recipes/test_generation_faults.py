@@ -77,7 +77,7 @@ class TestModelFailures:
             if path in ("suggestions", "generate", "generate-previews"):
                 kinds.append("wrong_count")
             for kind in kinds:
-                asked = len(generation_app.model.received)
+                requested = len(generation_app.model.received)
                 generation_app.model.behaviour.fault = Fault(kind, times=2)  # type: ignore[arg-type]
                 with structlog.testing.capture_logs():
                     response = await ann.post(f"/recipes/{path}", sent)
@@ -85,7 +85,7 @@ class TestModelFailures:
                 assert response.json()["error"] == literal
                 assert response.json()["code"] == "SERVICE_ERROR"
                 assert ("details" in response.json()) == ("success" in response.json())
-                assert len(generation_app.model.received) == asked + 2
+                assert len(generation_app.model.received) == requested + 2
         assert await generation_app.stored_counts(ann) == before
 
     async def test_one_failure_is_retried(self, generation_app: GenerationApp, ann: ApiUser):
@@ -107,13 +107,13 @@ class TestModelFailures:
     async def test_rate_limited_model_is_a_429_with_retry_after(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
-        for status, told in ((429, 429), (500, 503), (401, 500), (400, 502)):
+        for status, received in ((429, 429), (500, 503), (401, 500), (400, 502)):
             generation_app.model.behaviour.fault = Fault("status", status=status)
             with structlog.testing.capture_logs():
                 response = await previews(ann)
-            assert response.status_code == told
+            assert response.status_code == received
             assert isinstance(response.json()["error"], str)
-            assert ("Retry-After" in response.headers) == (told in (429, 503))
+            assert ("Retry-After" in response.headers) == (received in (429, 503))
         assert await generation_app.stored_counts(ann) == NOTHING
 
     async def test_failed_variations_are_left_out(
@@ -158,7 +158,7 @@ async def test_hanging_model_is_a_504(database_url: str, monkeypatch: pytest.Mon
         recipe = (await ann.post("/recipes", {"title": "Mine"})).json()["data"]["id"]
         begun = await selected_preview_body(ann)
         before = await generation_app.stored_counts(ann)
-        asked = len(generation_app.model.received)
+        requested = len(generation_app.model.received)
         generation_app.model.behaviour.fault = Fault("hang")
         bodies = {path: body for path, (body, _) in BODIES.items()}
         bodies["generate-previews"] = {**PREVIEWS, "sessionId": new_session()}
@@ -176,7 +176,7 @@ async def test_hanging_model_is_a_504(database_url: str, monkeypatch: pytest.Mon
         for response in responses:
             assert response.status_code == 504
             assert isinstance(response.json()["error"], str)
-        for received in generation_app.model.received[asked:]:
+        for received in generation_app.model.received[requested:]:
             await received.ended()
             assert received.outcome == "disconnected"
         assert await generation_app.stored_counts(ann) == before
@@ -230,7 +230,7 @@ class TestRepeatedDetailedRecipe:
         self, generation_app: GenerationApp, ann: ApiUser
     ):
         body = await selected_preview_body(ann)
-        asked = len(generation_app.model.received)
+        requested = len(generation_app.model.received)
         generation_app.model.behaviour.delay = 0.4
         first, second = await together(
             lambda: ann.post("/recipes/generate-detailed", body),
@@ -238,21 +238,21 @@ class TestRepeatedDetailedRecipe:
         )
         assert first.status_code == second.status_code == 201
         assert first.json() == second.json()
-        assert len(generation_app.model.received) == asked + 1
+        assert len(generation_app.model.received) == requested + 1
         stored_counts = await generation_app.stored_counts(ann)
         assert (stored_counts.recipes, stored_counts.xp, stored_counts.counted) == (1, 15 + 50, 1)
 
         later = await ann.post("/recipes/generate-detailed", body)
         assert later.status_code == 201
         assert later.json() == {**first.json(), "xp_awarded": 0}
-        assert len(generation_app.model.received) == asked + 1
+        assert len(generation_app.model.received) == requested + 1
         assert await generation_app.stored_counts(ann) == stored_counts
 
     async def test_next_request_runs_when_the_first_disconnects(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
         body = await selected_preview_body(ann)
-        asked = len(generation_app.model.received)
+        requested = len(generation_app.model.received)
         generation_app.model.behaviour.fault = Fault("hang", times=1)
         responses: list[Response] = []
 
@@ -262,7 +262,7 @@ class TestRepeatedDetailedRecipe:
         async with trio.open_nursery() as staying:
             async with trio.open_nursery() as leaving:
                 leaving.start_soon(ann.post, "/recipes/generate-detailed", body)
-                received = await generation_app.model.request(asked)
+                received = await generation_app.model.request(requested)
                 staying.start_soon(stay)
                 await trio.sleep(0.1)  # so that it is waiting
                 leaving.cancel_scope.cancel()
@@ -359,14 +359,14 @@ class TestRepeatedPreviews:
 class TestIdempotencyKey:
     async def test_stored_reply_is_returned(self, generation_app: GenerationApp, ann: ApiUser):
         for path, (body, _) in BODIES.items():
-            asked = len(generation_app.model.received)
+            requested = len(generation_app.model.received)
             headers = {"Idempotency-Key": f"one-{path}"}
             first = await ann.post(f"/recipes/{path}", body, headers=headers)
             again = await ann.post(f"/recipes/{path}", body, headers=headers)
             assert first.status_code == again.status_code
             assert first.json() == again.json()
             assert again.headers["Idempotency-Replayed"] == "true"
-            assert len(generation_app.model.received) == asked + 1
+            assert len(generation_app.model.received) == requested + 1
             other = await ann.post(f"/recipes/{path}", {**body, "more": 1}, headers=headers)
             assert other.status_code == 409
         stored_counts = await generation_app.stored_counts(ann)

@@ -78,13 +78,13 @@ async def test_every_generation_can_be_streamed(generation_app: GenerationApp, a
     bob = await generation_app.person("Bob")
     for path, body in cases.items():
         events = await streamed(ann, path, body)
-        stages = [told["stage"] for told in named(events, "progress")]
+        stages = [received["stage"] for received in named(events, "progress")]
         assert stages[0] == "asking"
         assert stages[-1] == "storing"
         assert "writing" in stages
         name, done = events[-1]
         assert name == "done"
-        assert max(told["characters"] for told in named(events, "progress")) > 0
+        assert max(received["characters"] for received in named(events, "progress")) > 0
         kind, of_body = parts[path]
         assert named(events, kind) == of_body(done)
         if path in ("generate-full", "generate-detailed"):
@@ -138,12 +138,12 @@ async def test_retry_of_the_model_is_reported(generation_app: GenerationApp, ann
     generation_app.model.behaviour.chunk_size = 64
     generation_app.model.behaviour.fault = Fault("cut", times=1)
     events = await streamed(ann, "generate-previews", PREVIEWS)
-    stages = [told["stage"] for told in named(events, "progress")]
+    stages = [received["stage"] for received in named(events, "progress")]
     assert "restarted" in stages
     restart = next(
         n
-        for n, (name, told) in enumerate(events)
-        if name == "progress" and told["stage"] == "restarted"
+        for n, (name, received) in enumerate(events)
+        if name == "progress" and received["stage"] == "restarted"
     )
     assert named(events[restart:], "preview") == events[-1][1]["data"]["previews"]
 
@@ -196,17 +196,17 @@ async def test_progress_is_sent_to_the_users_sockets(generation_app: GenerationA
         response = await previews(ann)
         assert response.status_code == 201
         assert generation_app.model.received[0].question.stream
-        told: list[dict[str, Any]] = []
-        while not told or told[-1]["stage"] != "done":
+        received: list[dict[str, Any]] = []
+        while not received or received[-1]["stage"] != "done":
             with trio.fail_after(5):
                 frame = json.loads(await socket.get_message())
             if frame["event"] == "generation_progress":
-                told.append(frame["data"])
-    assert [one["stage"] for one in told[:1]] == ["asking"]
-    assert {"writing", "storing"} < {one["stage"] for one in told}
-    assert {one["operation"] for one in told} == {"generate-previews"}
-    assert {one["requestId"] for one in told} == {response.headers["x-request-id"]}
-    assert max(one["items"] for one in told) == 3
+                received.append(frame["data"])
+    assert [one["stage"] for one in received[:1]] == ["asking"]
+    assert {"writing", "storing"} < {one["stage"] for one in received}
+    assert {one["operation"] for one in received} == {"generate-previews"}
+    assert {one["requestId"] for one in received} == {response.headers["x-request-id"]}
+    assert max(one["items"] for one in received) == 3
 
 
 async def test_stopping_server_finishes_running_streams(database_url: str):

@@ -103,8 +103,8 @@ async def test_pages_of_listed_origins_can_read_responses(autojump_clock):
         assert response.headers["access-control-allow-origin"] == PAGE.decode()
         assert response.headers["access-control-allow-credentials"] == "true"
         assert response.headers["vary"] == "Origin"
-        refused = await request(server, "GET", PATH, "EIO=4", headers=OWN)
-        assert "access-control-allow-origin" in refused.headers
+        rejected = await request(server, "GET", PATH, "EIO=4", headers=OWN)
+        assert "access-control-allow-origin" in rejected.headers
         other = await request(server, "GET", PATH, POLLING, headers=FOREIGN)
         assert "access-control-allow-origin" not in other.headers
 
