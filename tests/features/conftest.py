@@ -9,19 +9,17 @@ from typing import Any
 import httpx
 import pytest
 from attrs import frozen
-from psycopg import sql
 
 from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.database import Database
-from cookcam.database.connection import Connection
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.http.rate_limit import RateLimits
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.sandbox.gotrue import Gotrue, User
 from tests.identity.project import PASSWORD, new_user, open_project
 from tests.support.app import open_app
-from tests.support.postgres import as_owner
+from tests.support.postgres import run_as_owner
 from tests.support.whole_server import environment
 
 Response = httpx.Response
@@ -87,10 +85,7 @@ class AppUnderTest:
         return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = await connection.execute(sql.SQL(statement), params)
-            return await cursor.fetchall() if cursor.description else []
+        return await run_as_owner(self.database_url, statement, params)
 
 
 @frozen

@@ -8,8 +8,11 @@ from uuid import uuid4
 
 from cookcam.config.secret import Secret
 from cookcam.integrations.supabase.client import SupabaseAuth
-from cookcam.sandbox.gotrue import Gotrue, User, open_gotrue
+from cookcam.sandbox.gotrue import Gotrue, User, open_gotrue, service
 from tests.support.postgres import as_owner
+
+# A hash of the usual cost takes 10 ms of processor time, for each user of each test.
+service.SCRYPT_COST = 4
 
 PASSWORD = "Correct<horse>9 "
 """With characters and an edge space that a careless server would strip."""

@@ -28,7 +28,8 @@ _APP_METADATA = {"provider": "email", "providers": ["email"]}
 _LINK_LASTS = timedelta(hours=1)
 MIN_PASSWORD_LENGTH = 6
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no more, so the real service rejects more
-_SCRYPT_COST = 12  # log2 of n, about 10 ms: these passwords guard a database on loopback
+SCRYPT_COST = 12
+"""The base-2 logarithm of n; a hash takes about 10 ms. The passwords are of this machine only."""
 
 
 @frozen
@@ -304,7 +305,7 @@ def _new_refresh_token() -> str:
 def _hash_password(password: str) -> str:
     """scrypt, in the text form `scrypt$<log2 n>$<salt>$<hash>` (hex)."""
     salt = secrets.token_bytes(16)
-    return f"scrypt${_SCRYPT_COST}${salt.hex()}${_scrypt(password, salt, _SCRYPT_COST).hex()}"
+    return f"scrypt${SCRYPT_COST}${salt.hex()}${_scrypt(password, salt, SCRYPT_COST).hex()}"
 
 
 def _password_matches(password: str, hashed: str | None) -> bool:
