@@ -740,7 +740,12 @@ class Container:
     )
     operations = built(
         lambda c: Operations(
-            c.process, webhook_stores(c.database), c.moderation, ConsoleStore(c.database)
+            c.process,
+            webhook_stores(c.database),
+            c.notifications,
+            c.moderation,
+            SwitchStore(c.database.ignoring_mode()),
+            ConsoleStore(c.database.ignoring_mode()),
         )
     )
     sampler = built(

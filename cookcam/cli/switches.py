@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from cookcam.cli.common import ENV_FILE, with_database
+from cookcam.lifecycle.mode import DEFAULT_RETRY_AFTER
 
 if TYPE_CHECKING:
     from cookcam.database import Database
     from cookcam.features.operations.switches.store import SwitchName, SwitchStore
 
 T = TypeVar("T")
-
-DEFAULT_RETRY_AFTER = 60
 
 
 def _switch(command: str, name: SwitchName, about: str) -> click.Group:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from psycopg import Notify
 from psycopg.rows import AsyncRowFactory, scalar_row
 
@@ -119,6 +119,10 @@ class Database:
     @property
     def stats(self) -> PoolStats:
         return self._pool.stats
+
+    def ignoring_mode(self) -> Database:
+        """The same database without read-only mode, for what operators write."""
+        return evolve(self, mode=OperatingMode())
 
     async def ping(self) -> None:
         """Run a trivial query. Raises `ServiceUnavailable` when the database does not respond."""

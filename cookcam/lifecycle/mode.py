@@ -6,13 +6,16 @@ edge, the sockets and the database of each process read this copy.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import define
 
 from cookcam.errors import MaintenanceMode, ReadOnlyMode
 
 ModeName = Literal["normal", "read_only", "maintenance"]
+
+DEFAULT_RETRY_AFTER: Final = 60
+"""Seconds after which clients of a server that is switched off should try again."""
 
 
 @define(eq=False)

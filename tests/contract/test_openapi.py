@@ -45,7 +45,7 @@ UNDOCUMENTED = {
         ("POST", f"/ops{action}")
         for action in (
             *("/sign-in", "/sign-out", "/webhooks/retry", "/reports/{report_id}/decision"),
-            "/drain",
+            *("/drain", "/notifications/retry", "/switches/{name}"),
         )
     ),
     ("POST", "/subscription/webhook/stripe"),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -169,6 +170,43 @@ async def test_actions_require_an_administrator_and_a_page_of_this_host(
         (ada.id, "retry webhook", "evt_unknown"),
         (ada.id, "retry webhook", "evt_1"),
     ]
+
+
+async def test_switches_are_turned_in_every_mode_and_notifications_retried(
+    stub: ContractServer,
+) -> None:
+    ada = await stub.person("Ada", "admin")
+
+    async def post(path: str, **data: str) -> httpx.Response:
+        return await stub.http.post(f"/ops/{path}", data=data, headers=session(ada))
+
+    async def mode(name: str) -> None:
+        with trio.fail_after(20):
+            while name not in (await stub.http.get("/ops/process", headers=session(ada))).text:
+                await trio.sleep(0.2)
+
+    ((failed,),) = await stub.sql(
+        "insert into notification_logs (user_id, type, title, body, status, attempts)"
+        " values (%(user)s, 'hint', 'Cook', 'Cook something', 'failed', 5) returning id::text",
+        user=ada.id,
+    )
+    assert (await post("notifications/retry", notification_id=str(uuid4()))).status_code == 404
+    retried = await post("notifications/retry", notification_id=failed)
+    assert "1 notification is due again." in retried.text
+    assert (await post("switches/unknown", state="on")).status_code == 404
+    for name, text in (("read_only", "read only"), ("maintenance", "maintenance")):
+        assert (await post(f"switches/{name}", state="on")).status_code == 200
+        await mode(f"This process: {text}")
+        if name == "read_only":
+            rejected = await post("webhooks/retry")
+            assert (rejected.status_code, "please try again later" in rejected.text) == (503, True)
+        else:
+            assert (await stub.http.get("/api/v1/recipes")).status_code == 503
+            assert (await watch(stub, session(ada)))["event"] == "console_updated"
+        assert (await post(f"switches/{name}", state="off")).status_code == 200
+        await mode("This process: normal")
+    recorded = await stub.sql("select action, target from operator_actions order by id")
+    assert recorded[-2:] == [("switch on", "maintenance"), ("switch off", "maintenance")]
 
 
 async def test_socket_of_the_console_accepts_only_its_cookie_from_this_host(

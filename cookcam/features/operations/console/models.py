@@ -18,17 +18,28 @@ View = Literal[
     "reports/dismissed",
     "process",
 ]
-Section = Literal["health", "errors", "tasks", "webhooks", "reports", "drain", "last_run", "audit"]
+Section = Literal[
+    "health",
+    "errors",
+    "tasks",
+    "webhooks",
+    "notifications",
+    "reports",
+    "drain",
+    "switches",
+    "last_run",
+    "audit",
+]
 
 VIEWS: Final[Sequence[View]] = get_args(View)
 SECTIONS: Final[Mapping[View, Sequence[Section]]] = {
     "overview": ("health", "errors"),
     "tasks": ("tasks",),
-    "webhooks": ("webhooks",),
+    "webhooks": ("webhooks", "notifications"),
     "reports": ("reports",),
     "reports/upheld": ("reports",),
     "reports/dismissed": ("reports",),
-    "process": ("drain", "last_run", "audit"),
+    "process": ("drain", "switches", "last_run", "audit"),
 }
 """The parts of each view that are rendered again when they change."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, get_args
+from uuid import UUID
 
 from msgspec import Meta, Struct
 from quart import request
@@ -31,6 +32,7 @@ from cookcam.features.operations.console.pages import (
 )
 from cookcam.features.operations.console.sections import Sections
 from cookcam.features.operations.console.service import Operations
+from cookcam.features.operations.switches.store import SwitchName
 from cookcam.features.social.moderation.requests import DecisionRequest
 from cookcam.http import (
     Routes,
@@ -54,6 +56,7 @@ from cookcam.identity.guards import identify_caller
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+SWITCHES: Final[Mapping[str, SwitchName]] = {name: name for name in get_args(SwitchName)}
 _STATIC: Final = Path(__file__).parent / "static"
 
 
@@ -61,6 +64,16 @@ class RetryRequest(Struct):
     """Without an event: all dead letters."""
 
     event_id: Annotated[str, Meta(max_length=300)] = ""
+
+
+class RetryNotificationRequest(Struct):
+    """Without a notification: all failed ones."""
+
+    notification_id: UUID | None = None
+
+
+class SwitchRequest(Struct):
+    state: Literal["on", "off"]
 
 
 class DrainRequest(Struct):
@@ -157,6 +170,27 @@ def _actions(bp: Routes, on_failure: Decorator, operations: Operations) -> None:
     async def retry(caller: Identity, data: RetryRequest) -> RawResponse:
         count = await operations.retry_webhooks(caller, data.event_id or None)
         return result_page(f"{count} {'event is' if count == 1 else 'events are'} due again.")
+
+    @bp.post(f"{CONSOLE}/notifications/retry")
+    @served
+    @on_failure
+    @operator_only
+    @validate_request(RetryNotificationRequest)
+    async def retry_notifications(caller: Identity, data: RetryNotificationRequest) -> RawResponse:
+        count = await operations.retry_notifications(caller, data.notification_id)
+        verb = "notification is" if count == 1 else "notifications are"
+        return result_page(f"{count} {verb} due again.")
+
+    @bp.post(f"{CONSOLE}/switches/<name>")
+    @served
+    @on_failure
+    @operator_only
+    @validate_request(SwitchRequest)
+    async def switch(caller: Identity, name: str, data: SwitchRequest) -> RawResponse:
+        if name not in SWITCHES:
+            raise NotFound("There is no such switch")
+        await operations.set_switch(caller, SWITCHES[name], on=data.state == "on")
+        return result_page(f"Switched {data.state}; the instances follow within two seconds.")
 
     @bp.post(f"{CONSOLE}/reports/<report_id>/decision")
     @served

@@ -29,8 +29,10 @@ REFRESH: Final[Mapping[Section, timedelta]] = {
     "errors": timedelta(seconds=2),
     "tasks": timedelta(seconds=3),
     "webhooks": timedelta(seconds=4),
+    "notifications": timedelta(seconds=4),
     "reports": timedelta(seconds=4),
     "drain": timedelta(),
+    "switches": timedelta(seconds=2),
     "last_run": timedelta(days=1),
     "audit": timedelta(seconds=4),
 }
@@ -65,8 +67,10 @@ class Sections:
             "errors": self._errors,
             "tasks": self._tasks,
             "webhooks": self._webhooks,
+            "notifications": self._notifications,
             "reports": lambda: self._reports(view),
             "drain": self._drain,
+            "switches": self._switches,
             "last_run": self._last_run,
             "audit": self._audit,
         }
@@ -111,6 +115,15 @@ class Sections:
         events.sort(key=lambda event: (event.next_attempt_at is not None, event.received_at))
         dead = sum(event.next_attempt_at is None for event in events)
         return render("sections/webhooks.html", events=events, dead=dead)
+
+    async def _notifications(self) -> str:
+        failed = await self.operations.notifications.failed(MAX_LISTED)
+        return render("sections/notifications.html", failed=failed)
+
+    async def _switches(self) -> str:
+        on = {switch.name: switch for switch in await self.operations.switches.read()}
+        mode = self.operations.process.lifecycle.mode
+        return render("sections/switches.html", switches=on, mode=mode)
 
     async def _reports(self, view: View) -> str:
         status = cast("Status", view.partition("/")[2] or "open")

@@ -1,7 +1,8 @@
 """What operators do. Each action is logged and recorded before it has an effect.
 
-The actions are those of the commands and of the API: `cookcam webhooks retry`, the decisions of
-moderators, and the stop that a signal requests.
+The actions are those of the commands and of the API: `cookcam webhooks retry`, `notifications
+retry`, `maintenance` and `read-only`, the decisions of moderators, and the stop that a signal
+requests.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from attrs import define, field
 
 from cookcam.errors import Conflict, NotFound, ServiceUnavailable
 from cookcam.features.billing.webhooks.store import WebhookEventStore
+from cookcam.features.messaging.notifications.queue_store import QueueStore
 from cookcam.features.operations.console.store import ConsoleStore
+from cookcam.features.operations.switches.store import SwitchName, SwitchStore
 from cookcam.features.social.moderation.models import DecidedReports, Decision
 from cookcam.features.social.moderation.service import Moderation
 from cookcam.identity import Identity
 from cookcam.lifecycle.background import Bell
+from cookcam.lifecycle.mode import DEFAULT_RETRY_AFTER
 from cookcam.lifecycle.process_state import ProcessState
 
 log = structlog.get_logger(__name__)
@@ -33,7 +37,9 @@ class Operations:
 
     process: ProcessState
     webhooks: Sequence[WebhookEventStore]
+    notifications: QueueStore
     moderation: Moderation
+    switches: SwitchStore
     store: ConsoleStore
     changed: Bell = field(factory=Bell)
     """Rung after each action, so that the console shows its effect at once."""
@@ -58,6 +64,28 @@ class Operations:
             raise NotFound("The event is not among the failed ones")
         self.changed.ring()
         return count
+
+    async def retry_notifications(self, operator: Identity, notification_id: UUID | None) -> int:
+        """Make one failed push or mail due, or all; returns their number.
+
+        Raises NotFound for an unknown one, and for one that has not failed.
+        """
+        target = str(notification_id or "all failed notifications")
+        await self._record(operator, "retry notification", target)
+        count = await self.notifications.requeue(notification_id)
+        if notification_id is not None and count == 0:
+            raise NotFound("The notification is not among the failed ones")
+        self.changed.ring()
+        return count
+
+    async def set_switch(self, operator: Identity, name: SwitchName, *, on: bool) -> None:
+        """Switch maintenance or read-only mode for all instances; they follow within seconds."""
+        await self._record(operator, f"switch {'on' if on else 'off'}", name)
+        if on:
+            await self.switches.turn_on(name, DEFAULT_RETRY_AFTER)
+        else:
+            await self.switches.turn_off(name)
+        self.changed.ring()
 
     async def decide(
         self, operator: Identity, report_id: UUID, decision: Decision, note: str | None
@@ -88,5 +116,5 @@ class Operations:
         try:
             await self.store.add(operator.user_id, action, target, self.process_id)
         except ServiceUnavailable as error:
-            # Without a database, and in read-only mode, a process can still be drained.
+            # Without a database, a process can still be drained.
             log.warning("operator action not recorded", action=action, code=error.code)
