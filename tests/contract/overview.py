@@ -470,7 +470,7 @@ ROWS: tuple[Row, ...] = (
         ("enabled", "frequency", "retention", "tables.0", "incremental"), who="admin", alias=False),
     Row(56, "PUT", "/backup/config", ADMIN, ("message", "config.enabled"), {"retention": 30},
         who="admin", alias=False,
-        refusals=(Rejection(400, "VALIDATION_ERROR", {"retention": 0}, who="admin"),)),
+        rejections=(Rejection(400, "VALIDATION_ERROR", {"retention": 0}, who="admin"),)),
     Row(57, "POST", "/backup/test", ADMIN, ("success", "message", "checks.2.message"), {}, 500,
         who="admin", alias=False),
 )  # fmt: skip
