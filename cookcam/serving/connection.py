@@ -21,10 +21,12 @@ from hypercorn.typing import ASGIFramework, ConnectionState
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
+from cookcam.serving.deadlines import Deadlines, Entry
 from cookcam.serving.http1 import HTTP1
 from cookcam.serving.http2 import HTTP2
 from cookcam.serving.listener import Peer
 from cookcam.serving.observer import ConnectionObserver
+from cookcam.serving.request_stream import RequestStream
 from cookcam.serving.states import (
     CLOSING_TIMEOUT,
     DRAIN_CLOSING_TIMEOUT,
@@ -36,7 +38,7 @@ from cookcam.serving.states import (
     WRITE_TIMEOUT,
     State,
 )
-from cookcam.serving.tasks import RequestTasks
+from cookcam.serving.tasks import DisconnectWatch, RequestTasks
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
 MAX_RECEIVE = 2**16
@@ -45,15 +47,28 @@ FIRST_REQUEST_TIMEOUT = 1.0
 _CLOSED = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
 
 
+class _Watching:
+    """Reading beside a request that lasts: its scope, and whether its task has ended."""
+
+    __slots__ = ("ended", "reading")
+
+    def __init__(self) -> None:
+        self.reading = trio.CancelScope()
+        self.ended = trio.Event()
+
+
 class Connection:
     """Serves one stream until it is closed by either side."""
 
     __slots__ = (
         "_app",
+        "_check",
         "_closing",
         "_config",
         "_context",
+        "_deadlines",
         "_error_body",
+        "_has_left",
         "_is_over",
         "_lifecycle",
         "_linger_until",
@@ -65,9 +80,12 @@ class Connection:
         "_socket",
         "_state",
         "_stream",
+        "_tasks",
         "_transport",
         "_unsent",
         "_until",
+        "_watch",
+        "_watching",
         "_work",
         "_writing",
         "peer",
@@ -83,6 +101,8 @@ class Connection:
         work: Work,
         error_body: ErrorBody,
         observer: ConnectionObserver,
+        watch: DisconnectWatch,
+        deadlines: Deadlines,
     ) -> None:
         self.peer = peer
         self._stream = peer.stream
@@ -95,7 +115,12 @@ class Connection:
         self._work = work
         self._error_body = error_body
         self._observer = observer
-        # The scope of waiting for the peer; its deadline is that of the state.
+        self._watch = watch
+        self._watching: _Watching | None = None
+        self._deadlines = deadlines
+        self._check: Entry | None = None
+        """The next check of the deadline: not later than the deadline."""
+        # The scope of waiting for the peer, which is cancelled at the deadline of the state.
         self._reading = trio.CancelScope()
         self._state = State.TLS_HANDSHAKE
         self._until = math.inf
@@ -107,7 +132,10 @@ class Connection:
         self._opened = trio.current_time()
         self._closing = False
         self._is_over = False
+        self._has_left = False
+        """The peer was seen to leave during a request."""
         self._protocol: HTTP1 | HTTP2
+        self._tasks: RequestTasks
 
     @property
     def _has_protocol(self) -> bool:
@@ -123,14 +151,16 @@ class Connection:
         try:
             alpn = await self._handshake()
             if alpn is not None:
-                async with RequestTasks(self._work, self._observer) as tasks:
-                    self._protocol = self._make_protocol(alpn, tasks)
-                    await self._serve(tasks)
+                async with RequestTasks(self._work, self._observer) as self._tasks:
+                    self._protocol = self._make_protocol(alpn, self._tasks)
+                    await self._serve()
         except* OSError:
             pass  # the peer has closed
         except* Exception as error:
             self._observer.connection_failed(error)
         finally:
+            if self._check is not None:
+                self._deadlines.remove(self._check)
             await self._drop()
 
     @property
@@ -186,13 +216,24 @@ class Connection:
             case State.BODY | State.RESPONSE:
                 return RESPONSE_TIMEOUT
 
-    def _set_deadline(self) -> None:
-        until = self._until
+    def _deadline(self) -> float:
         if self._state in (State.TLS_HANDSHAKE, State.IDLE, State.HEAD):
-            until = min(until, self._linger_until)
-        # To set a deadline costs more than to look at it.
-        if self._reading.deadline != until:
-            self._reading.deadline = until
+            return min(self._until, self._linger_until)
+        return self._until
+
+    def _set_deadline(self) -> None:
+        check, until = self._check, self._deadline()
+        if check is None or check.when > until:
+            if check is not None:
+                self._deadlines.remove(check)
+            self._check = self._deadlines.add(until, self)
+
+    def check_deadline(self, now: float) -> None:
+        self._check = None
+        if self._deadline() <= now:
+            self._reading.cancel()
+        else:
+            self._set_deadline()
 
     def _update_state(self) -> None:
         """Enters the state the protocol is in; one that goes on keeps its deadline."""
@@ -261,7 +302,7 @@ class Connection:
             read=self._read_for_websocket,
         )
 
-    async def _serve(self, tasks: RequestTasks) -> None:
+    async def _serve(self) -> None:
         with self._reading:
             self._enter(State.IDLE)
             if math.isfinite(self._linger_until):
@@ -269,8 +310,18 @@ class Connection:
             await self._protocol.initiate()
             await self._read()
         is_overdue = self._reading.cancelled_caught
+        while not is_overdue and isinstance(self._protocol, HTTP1) and self._protocol.inline:
+            await self._run_request(self._protocol.inline)
+            self._protocol.inline = None
+            if self._closing or self._has_left:
+                break
+            with trio.CancelScope() as self._reading:
+                unread = self._protocol.take_unread()
+                if not unread or await self._handle(unread):
+                    await self._read()
+            is_overdue = self._reading.cancelled_caught
         if not is_overdue and (websocket := self._protocol.websocket) is not None:
-            is_overdue = not await websocket.run(tasks)
+            is_overdue = not await websocket.run(self._tasks)
         if is_overdue and not self._closing:
             await self._end_overdue()
         await self._protocol.handle(Closed())
@@ -280,10 +331,53 @@ class Connection:
         await self._drop()
 
     async def _read(self) -> None:
-        """Until the end, or until there is a WebSocket, for which its application reads."""
-        while await self._read_once():
-            if self._protocol.websocket is not None:
+        """Until the end, or until there is an application to run in this task."""
+        protocol = self._protocol
+        while protocol.inline is None and protocol.websocket is None:
+            if not await self._read_once():
                 return
+
+    async def _run_request(self, request: RequestStream) -> None:
+        """Runs a short request without a task of its own. If it lasts, a task reads meanwhile."""
+        self._watch.begin(self)
+        try:
+            await self._tasks.run(
+                self._app, request.scope, request.queue, request.send, request.task
+            )
+        finally:
+            self._watch.end(self)
+        if self._watching is not None:
+            watching, self._watching = self._watching, None
+            watching.reading.cancel()
+            await watching.ended.wait()
+
+    def watch(self) -> None:
+        self._watching = _Watching()
+        self._tasks.spawn(self._watch_peer, self._watching)
+
+    async def _watch_peer(self, watching: _Watching) -> None:
+        """Reads until the peer leaves, which cancels the request, until its next request, or until
+        the end of the request."""
+        protocol = self._protocol
+        assert isinstance(protocol, HTTP1)  # noqa: S101 - only its requests are watched
+        try:
+            is_open = True
+            self._set_deadline()
+            with watching.reading as self._reading:
+                while is_open and not protocol.has_unread:
+                    is_open = await self._read_once()
+            if watching.reading.cancelled_caught:
+                if self._watching is not watching or self._closing:
+                    return
+                await self._end_overdue()
+                is_open = False
+            if not is_open:
+                self._has_left = True
+                await protocol.handle(Closed())
+                if not self._closing:
+                    await self._drop()
+        finally:
+            watching.ended.set()
 
     async def _read_once(self) -> bool:
         """Handles what the peer sends next; False when that is the end."""
@@ -291,6 +385,9 @@ class Connection:
             data = await self._receive()
         except _CLOSED:
             return False
+        return await self._handle(data)
+
+    async def _handle(self, data: bytes) -> bool:
         if self._state is State.BODY:
             # The time the application takes does not count against the peer.
             self._enter(State.RESPONSE)
@@ -311,8 +408,9 @@ class Connection:
         is_open = False
         if not self._closing:
             # What arrived while the application did not read is read before the deadline counts.
-            until = max(self._until, trio.current_time() + 1.0)
-            with trio.CancelScope(deadline=until) as self._reading:
+            self._until = max(self._until, trio.current_time() + 1.0)
+            self._set_deadline()
+            with trio.CancelScope() as self._reading:
                 is_open = await self._read_once()
             if self._reading.cancelled_caught and not self._closing:
                 await self._end_overdue()

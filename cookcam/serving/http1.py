@@ -76,7 +76,8 @@ class HTTP1:
     """The protocol of one connection. `is_draining` is called for every response; `error_body`
     makes the body of protocol errors; `write` is for WebSockets.
 
-    With `read`, the caller runs the application of a WebSocket, see `websocket`.
+    With `read`, the caller runs the application of a WebSocket and of a request without a body, see
+    `websocket` and `inline`.
     """
 
     __slots__ = (
@@ -111,6 +112,7 @@ class HTTP1:
         "_tasks",
         "_unsent_length",
         "_write",
+        "inline",
         "is_forwarded",
         "is_over",
         "websocket",
@@ -145,6 +147,9 @@ class HTTP1:
         self._send = send
         self._write = write
         self._read = read
+        self.inline: RequestStream | None = None
+        """Set by the head of a request without a body, whose application the caller has to run. It
+        sets None after that. Later requests stay in the buffer meanwhile."""
         self.websocket: WebSocketTask | None = None
         """Set by the handshake of a WebSocket, whose application the caller has to run then."""
         self._is_draining = is_draining
@@ -255,6 +260,8 @@ class HTTP1:
                 # have taken effect already. What follows it is not processed.
                 self._buffer = b""
             elif self._buffer:
+                if self.inline is not None:
+                    return
                 # The next request waits for this response, and its sender with it.
                 self._resumed = trio.Event()
                 await self._resumed.wait()
@@ -281,6 +288,16 @@ class HTTP1:
         if buffer and self._is_eof:
             raise MalformedRequest(400, "connection closed in the head")
         return None
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether there is a part of a later request in the buffer."""
+        return bool(self._buffer)
+
+    def take_unread(self) -> bytes:
+        """The part of a later request, to be handled again."""
+        unread, self._buffer = self._buffer, b""
+        return unread
 
     def _has_body(self) -> bool:
         return self._left > 0 or self._chunks is not None
@@ -344,6 +361,10 @@ class HTTP1:
             self._server,
             self._config.max_app_queue_size,
         )
+        if self._read is not None and self._body is None:
+            stream.end_body()
+            self.inline = stream
+            return
         if head.expects_continue:
             stream.queue.on_wait = self._send_continue
         self._tasks.start(self._app, stream.scope, stream.queue, stream.send, stream.task)

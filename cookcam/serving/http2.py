@@ -90,8 +90,8 @@ class HTTP2:
     for its peer's window."""
 
     is_over = False
-    websocket = None
-    """A stream's application has its own task."""
+    inline = websocket = None
+    """The application of each stream has a task of its own."""
     is_forwarded = False
     """Proxies speak HTTP/1.1 to this server."""
 

@@ -14,9 +14,11 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.connection import Connection
+from cookcam.serving.deadlines import Deadlines
 from cookcam.serving.listener import RETRY_ACCEPT_AFTER, Listener, Peer, is_temporary
 from cookcam.serving.observer import ConnectionObserver, NoObserver
 from cookcam.serving.states import DRAIN_IDLE_GRACE
+from cookcam.serving.tasks import DisconnectWatch
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
 
@@ -34,6 +36,8 @@ class Server:
     addresses: AddressLimit = field(factory=AddressLimit)
     _connections: set[Connection] = field(factory=set[Connection], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
+    _watch: DisconnectWatch = field(factory=DisconnectWatch, init=False)
+    _deadlines: Deadlines = field(factory=Deadlines, init=False)
     _context: WorkerContext = field(factory=lambda: WorkerContext(None), init=False)
     _accepting: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _listeners_closed: trio.Event = field(factory=trio.Event, init=False)
@@ -46,10 +50,14 @@ class Server:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns the connections; returns when all listeners and connections are closed."""
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                task_status.started()
-                await self._listeners_closed.wait()
+            async with trio.open_nursery() as watch_nursery:
+                watch_nursery.start_soon(self._watch.run, name="watch for disconnects")
+                watch_nursery.start_soon(self._deadlines.run, name="deadlines of connections")
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    task_status.started()
+                    await self._listeners_closed.wait()
+                watch_nursery.cancel_scope.cancel()
         finally:
             self._all_closed.set()
 
@@ -121,6 +129,8 @@ class Server:
             self.work,
             self.error_body,
             self.observer,
+            self._watch,
+            self._deadlines,
         )
         assert self._nursery is not None  # noqa: S101 - listeners are opened by `serve`
         self._connections.add(connection)

@@ -24,6 +24,10 @@ DISCONNECT_TIMEOUT = 60.0
 """Seconds the application of a WebSocket has after its peer has left."""
 
 
+WATCH_AFTER = 0.05
+"""Seconds after which a request is cancelled when its client disconnects."""
+
+
 class MessageQueue:
     """The ASGI messages of one request: bounded, so that an upload waits for its reader.
 
@@ -147,6 +151,46 @@ class WebSocketTask:
         if message["type"] == "websocket.disconnect":
             self._has_ended = True
             self._scope.deadline = trio.current_time() + DISCONNECT_TIMEOUT
+
+
+class Watchable(Protocol):
+    """A connection that runs a request in its own task."""
+
+    def watch(self) -> None:
+        """Starts to read, in a task that ends with the request."""
+        ...
+
+
+class DisconnectWatch:
+    """Starts to read for the requests that take longer than WATCH_AFTER, so that they are cancelled
+    when their client disconnects. `run` must be running."""
+
+    def __init__(self) -> None:
+        self._running: dict[Watchable, float] = {}
+        self._begun = trio.Event()
+
+    def begin(self, connection: Watchable) -> None:
+        if not self._running:
+            self._begun.set()
+        self._running[connection] = trio.current_time()
+
+    def end(self, connection: Watchable) -> None:
+        self._running.pop(connection, None)
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            await self._begun.wait()
+            while self._running:
+                await trio.sleep(WATCH_AFTER)
+                due = trio.current_time() - WATCH_AFTER
+                while self._running:
+                    connection, began = next(iter(self._running.items()))
+                    if began > due:
+                        break
+                    del self._running[connection]
+                    connection.watch()
+            self._begun = trio.Event()
 
 
 class RequestTasks:
