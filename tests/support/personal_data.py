@@ -122,6 +122,11 @@ FILL: Sequence[LiteralString] = (
     " (%(other)s, 'user', %(me)s, %(me)s, 'spam', null, 'open', null, null)",
     "insert into moderation_actions (moderator_id, action, target_type, target_id)"
     " values (%(me)s, 'hide', 'comment', 'of' || %(tag)s)",
+    "insert into moderation_actions (action, target_type, target_id, note)"
+    " values ('hide', 'user', %(me)s, 'write to ' || %(email)s),"
+    " ('hide', 'review', %(other)s || '/' || %(me)s, %(email)s)",
+    "insert into blocklist (user_id, reason, created_at, expires_at)"  # expired
+    " values (%(me)s, 'x', now() - interval '2 days', now() - interval '1 day')",
     "insert into operator_actions (operator_id, action, instance)"
     " values (%(me)s, 'drain', 'host:3000')",
 )
