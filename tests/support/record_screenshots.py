@@ -103,7 +103,7 @@ async def screenshot(page: Page, file: Path, size: tuple[int, int], scheme: str)
     await trio.sleep(1.5)
     shot = await page.call("Page.captureScreenshot", format="png")
     picture = Image.open(BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 async def open_view(page: Page, stub: ContractServer, path: str) -> None:

@@ -20,13 +20,24 @@ from trio_websocket import (
 )
 
 from cookcam.database.pool_stats import PoolStats
+from cookcam.features.operations.console.pages import render
 from cookcam.features.operations.console.samples import Sampler, percentile
+from cookcam.features.operations.health.models import (
+    DetailedHealthResponse,
+    ProcessorUsage,
+    ServiceHealthResponse,
+    SpaceUsage,
+    SystemUsage,
+)
+from cookcam.lifecycle.run_record import RunRecord
+from cookcam.lifecycle.shutdown import DrainReport
 from cookcam.observability.metrics import DURATION_BUCKETS, Metrics
 from tests.contract.server import ContractServer, open_contract_server
 from tests.features.conftest import ApiUser
 from tests.identity.project import PASSWORD
 from tests.support.chromium import Page, open_page
 
+CUT = DrainReport("operator", {"request": 3}, {"socket": 1}, ("socket GET /slow",), {"notice": 0.1})
 POOL = PoolStats(3, 2, 1, 0, 3, 0, 0, 0, 9, 0)
 
 DEAD_LETTER = """
@@ -343,3 +354,41 @@ def test_percentile_is_interpolated_within_its_bucket() -> None:
     assert percentile(counts, 0.5) == pytest.approx(DURATION_BUCKETS[0] / 2)
     counts[-1] = 900
     assert percentile(counts, 0.95) == DURATION_BUCKETS[-1]
+
+
+def test_previous_run_is_shown_with_what_was_cut(tmp_path: Path) -> None:
+    RunRecord.begin(str(tmp_path), 3000).end(1, CUT)
+    shown = render("sections/last_run.html", record=RunRecord.begin(str(tmp_path), 3000))
+    for text in ("Work was cut", "after operator", "Requests finished", "Sockets cut", "GET /slow"):
+        assert text in shown
+    (tmp_path / "run-3000.json").unlink()
+    assert "first run" in render(
+        "sections/last_run.html", record=RunRecord.begin(str(tmp_path), 3000)
+    )
+
+
+def test_services_that_fail_and_open_circuits_are_named_and_values_are_escaped() -> None:
+    health = DetailedHealthResponse(
+        status="unhealthy",
+        timestamp="2026-01-31T12:34:56.789Z",
+        version="<b>",
+        environment="test",
+        uptime=61,
+        mode="read_only",
+        services={"database": ServiceHealthResponse("down", error="TIMEOUT")},
+        circuits={"openai": "open", "stripe": "closed"},
+        system=SystemUsage(cpu=ProcessorUsage(50, 2), disk=SpaceUsage(1, 2, 50)),
+    )
+    sockets = {"websocket": {"connected_users": 1, "connections": 2, "cooking_sessions": 0}}
+    shown = render("sections/health.html", health=health, sockets=sockets)
+    for text in (
+        "Unhealthy",
+        "TIMEOUT",
+        "circuit open",
+        "1 of 2 circuits",
+        "read only",
+        "&lt;b&gt;",
+        "1m01s",
+    ):
+        assert text in shown
+    assert "<b>" not in shown

@@ -63,6 +63,7 @@ class ConsoleFeed:
         """Subscribe a connection to a view; returns its whole state."""
         connection.watches_drain = True
         connection.join(room_of(view))
+        self._sent.pop(view, None)  # what earlier watchers got may be older than this state
         await self._count()
         return self._update(await self.sections.of_view(view), self.sampler.samples)
 
