@@ -74,7 +74,8 @@ class Finding:
 class Target:
     """The server to check, and what the caller may use there.
 
-    `origin` is a web origin that the server lists; `internal_key` its INTERNAL_API_KEY.
+    `origin` is a web origin that the server lists; `internal_key` its INTERNAL_API_KEY, or a comma
+    list of which the first is sent.
     """
 
     url: str
@@ -206,7 +207,8 @@ async def _readiness(target: Target) -> str:
 
 
 async def _mode(target: Target) -> str:
-    headers = {"X-API-Key": target.internal_key} if target.internal_key else {}
+    key = (target.internal_key or "").partition(",")[0]
+    headers = {"X-API-Key": key} if key else {}
     response = await target.get("/health/detailed", **headers)
     if response.status_code in (401, 404):
         raise Skipped("needs INTERNAL_API_KEY and an instance's own port")

@@ -145,6 +145,12 @@ def header_secret(*, minimum: int = 1) -> Reader[Secret]:
     return read
 
 
+def header_secrets(*, minimum: int) -> Reader[tuple[Secret, ...]]:
+    """`secrets` of which each is a `header_secret`."""
+    check = header_secret(minimum=minimum)
+    return lambda value: tuple(check(one.reveal()) for one in secrets(value))
+
+
 def pattern(expression: str, rule: str) -> Reader[str]:
     """Text that matches `expression` as a whole."""
     matches = re.compile(expression, re.ASCII).fullmatch

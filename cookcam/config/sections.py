@@ -131,10 +131,11 @@ class ServerConfig:
         about="comma list of networks whose X-Forwarded-For counts, such as 127.0.0.1/32",
         source="the addresses of your nginx",
     )
-    internal_api_key: Secret | None = setting(
+    internal_api_keys: tuple[Secret, ...] | None = setting(
         "INTERNAL_API_KEY",
-        read=readers.header_secret(minimum=32),
-        about="opens detailed health and metrics, sent as X-API-Key",
+        read=readers.header_secrets(minimum=32),
+        about="opens detailed health and metrics, sent as X-API-Key; a comma list while it is"
+        " replaced",
         source="make one: openssl rand -hex 32",
     )
     state_directory: str | None = setting(

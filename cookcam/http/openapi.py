@@ -61,7 +61,7 @@ def document_routes(name: str, config: Config) -> tuple[Routes, Callable[[], Non
         current = cast("Request", request)
         if config.environment == "production":
             try:
-                require_internal(current, config.server.internal_api_key)
+                require_internal(current, config.server.internal_api_keys)
             except AuthenticationError:
                 raise not_found(current.method, current.path) from None
 

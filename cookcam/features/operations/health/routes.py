@@ -46,10 +46,10 @@ from cookcam.observability.metrics import CONTENT_TYPE
 def routes(health: Health, figures: Figures, render_metrics: Callable[[], bytes]) -> Routes:
     """`render_metrics` returns the Prometheus text format."""
     bp = Routes("health", __name__, prefixes=(CANONICAL, ROOT))
-    key = health.config.server.internal_api_key
+    keys = health.config.server.internal_api_keys
 
     def admit() -> None:
-        require_internal(cast("Request", request), key)
+        require_internal(cast("Request", request), keys)
 
     @bp.get("/health")
     @probe
