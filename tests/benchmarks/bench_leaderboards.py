@@ -30,14 +30,15 @@ import psycopg
 from tests.support.postgres import TEMPLATE, as_owner, start_cluster
 
 FILL = """
+alter table auth.users disable trigger user;
 alter table users disable trigger user;
 alter table xp_periods disable trigger xp_periods_count;
 insert into auth.users (email) select n || '@example.test' from generate_series(1, %s) n;
-update users set xp = drawn.xp, total_xp = drawn.xp from (
-  select id, 1 + floor(exp(5 + 2 * least(
+insert into users (id, email, xp, total_xp) select drawn.id, drawn.email, drawn.xp, drawn.xp from (
+  select id, email, 1 + floor(exp(5 + 2 * least(
     sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()), 3.5
-  )))::integer as xp from users
-) as drawn where users.id = drawn.id;
+  )))::integer as xp from auth.users
+) as drawn;
 insert into xp_periods (user_id, period, begins, xp, total_xp, reached_at)
 select u.id, p.period, d.begins, greatest(u.total_xp / p.part, 1), u.total_xp,
   now() - random() * interval '1 day'
@@ -45,6 +46,7 @@ from users u, (values ('daily', 30), ('weekly', 10), ('monthly', 3), ('yearly', 
   as p(period, part), lateral period_dates(p.period) as d;
 insert into xp_rank_counts (period, begins, scope, bucket, users)
 select period, begins, '', bucket, count(*) from xp_periods group by 1, 2, 4;
+alter table auth.users enable trigger user;
 alter table users enable trigger user;
 alter table xp_periods enable trigger xp_periods_count;
 """
