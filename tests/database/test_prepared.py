@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, LiteralString, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -20,6 +20,7 @@ from cookcam.errors import AppError
 from tests.database.asking import value
 from tests.support.postgres import as_owner
 
+SOME_ID = UUID("5547c308-e23f-4edb-bb19-e683756ec367")
 COUNT = "select count(*) from pg_prepared_statements"
 
 
@@ -50,8 +51,8 @@ async def test_the_second_read_uses_the_statement_of_the_first(connection: Conne
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
-        ("uuid", uuid4()),
-        ("uuid", str(uuid4())),
+        ("uuid", SOME_ID),
+        ("uuid", str(SOME_ID)),
         ("integer", 7),
         ("smallint", 7),
         ("bigint", 2**40),
@@ -62,7 +63,7 @@ async def test_the_second_read_uses_the_statement_of_the_first(connection: Conne
         ("timestamptz", datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)),
         ("numeric", Decimal("1.50")),
         ("float8", 0.1),
-        ("uuid[]", [uuid4(), uuid4()]),
+        ("uuid[]", [SOME_ID, SOME_ID]),
         ("text[]", ["a", 'b"', ""]),
         ("jsonb", '{"a": 1}'),
         ("uuid", None),
