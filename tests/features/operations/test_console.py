@@ -268,14 +268,14 @@ async def test_administrator_retries_a_dead_letter_and_decides_a_report(
     await open_view(page, "/ops/webhooks")
     await click(page, "#retry-evt_dead")
     await page.wait_for("document.getElementById('notice').textContent === '1 event is due again.'")
-    await page.wait_for("document.querySelector('#webhooks .empty')")
+    await page.wait_for("document.querySelector('#webhooks .empty') !== null")
     stored = await stub.sql("select status from stripe_webhook_events where event_id = 'evt_dead'")
     assert stored == [("processed",)]
 
     await open_view(page, "/ops/reports")
     await page.evaluate("document.querySelector('#reports input[name=note]').value = 'An ad.'")
     await click(page, "#reports button[value=hide]")
-    await page.wait_for("document.querySelector('#reports .empty')")
+    await page.wait_for("document.querySelector('#reports .empty') !== null")
     assert await stub.sql("select action, note from moderation_actions") == [("hide", "An ad.")]
 
 
