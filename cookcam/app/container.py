@@ -722,6 +722,7 @@ class Container:
                 settings.enabled, cast("Frequency", settings.frequency), settings.retention_days
             ),
             self.ping_cache,
+            self.metrics,
             self.now,
         )
 

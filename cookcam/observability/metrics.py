@@ -346,6 +346,16 @@ class Metrics:
             "reason",
             "outcome",
         )
+        self.backup_last_completed_timestamp = Gauge(
+            "backup_last_completed_timestamp",
+            "When the newest complete backup began, Unix time; 0 without one",
+            registry=registry,
+        )
+        self.backup_period_seconds = Gauge(
+            "backup_period_seconds",
+            "How often backups are made; 0 while disabled",
+            registry=registry,
+        )
         self.reconciliation_last_run_timestamp = Gauge(
             "reconciliation_last_run_timestamp", "When it ended, Unix time", registry=registry
         )

@@ -127,6 +127,13 @@ CASES: Mapping[str, Case] = {
         },
         27 * HOURS,
     ),
+    "BackupOverdue": both(
+        {
+            "backup_period_seconds": ("86400x2400", "0x2400"),
+            "backup_last_completed_timestamp": ("0x2400", "0x2400"),
+        },
+        40 * HOURS,
+    ),
     "SubscriptionsDrift": both(
         {
             "reconciliation_last_run_drift": ("60x30", "40x30"),

@@ -78,6 +78,8 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "model_request_seconds": "histogram",
         "model_tokens_total": "counter",
         "model_cost_microdollars_total": "counter",
+        "backup_last_completed_timestamp": "gauge",
+        "backup_period_seconds": "gauge",
         "reconciliation_last_run_timestamp": "gauge",
         "reconciliation_last_run_checked": "gauge",
         "reconciliation_last_run_drift": "gauge",

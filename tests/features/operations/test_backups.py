@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from cookcam.errors import Conflict
 from cookcam.features.operations.backups.models import BackupPlan
 from cookcam.features.operations.backups.service import Backups
 from cookcam.features.operations.backups.store import BackupStore
+from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.postgres import find_binaries
 from tests.features.conftest import ApiUser
 from tests.identity.project import new_user, open_project
@@ -193,6 +195,7 @@ async def open_service(url: str, directory: Path) -> AsyncGenerator[tuple[Backup
                 DumpTools(str(find_binaries())),
                 BackupPlan(True, "daily", 30),
                 trio.lowlevel.checkpoint,
+                Metrics(),
                 lambda: clock[0],
             ),
             clock,
@@ -207,6 +210,10 @@ async def test_backup_is_made_when_it_is_due_and_deleted_after_its_retention(
         await service.run_due()  # not due again
         [first] = await service.store.newest(10)
         assert first.status == "completed"
+        figures = service.metrics.render().decode()
+        assert "backup_period_seconds 86400.0" in figures
+        last = float(re.findall(r"^backup_last_completed_timestamp (\S+)", figures, re.M)[0])
+        assert abs(last - first.start_time.timestamp()) < 1
         clock[0] += timedelta(days=1, minutes=1)
         await service.run_due()
         assert len(await service.store.newest(10)) == 2

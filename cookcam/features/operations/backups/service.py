@@ -31,6 +31,7 @@ from cookcam.features.operations.backups.store import BackupStore
 from cookcam.lifecycle.background import Bell
 from cookcam.lifecycle.groups import service_nursery
 from cookcam.observability.logging import get_logger
+from cookcam.observability.metrics import Metrics
 
 log = get_logger(__name__)
 
@@ -80,6 +81,7 @@ class Backups:
     tools: DumpTools
     default: BackupPlan
     ping_cache: Callable[[], Awaitable[object]]
+    metrics: Metrics
     now: Callable[[], datetime]
     _requested: str | None = field(default=None, init=False)
     _bell: Bell = field(factory=Bell, init=False)
@@ -105,6 +107,9 @@ class Backups:
             file.unlink(missing_ok=True)
             manifest_path(file).unlink(missing_ok=True)
             log.info("backup deleted", backup=old)
+        period = PERIODS[plan.frequency].total_seconds() if plan.enabled else 0.0
+        self.metrics.backup_period_seconds.set(period)
+        self.metrics.backup_last_completed_timestamp.set(await self.store.last_completed())
 
     async def start(self) -> str:
         """Start a backup in the background; returns its id. Raises BackupsDisabled, Conflict."""

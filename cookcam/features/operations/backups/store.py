@@ -53,6 +53,10 @@ where status <> 'running' and start_time < %(before)s
   )
 returning id"""
 
+LAST_COMPLETED: Final = """
+select coalesce(extract(epoch from max(start_time)), 0)::float8
+from public.backups where status = 'completed'"""
+
 READ_PLAN: Final = "select enabled, frequency, retention_days from public.backup_config"
 
 WRITE_PLAN: Final = """
@@ -119,6 +123,10 @@ class BackupStore:
     async def newest(self, limit: int) -> list[Backup]:
         """Newest first."""
         return await self.database.fetch_all_as(SERVICE, Backup, NEWEST, limit=limit)
+
+    async def last_completed(self) -> float:
+        """When the newest complete backup began, Unix time; 0 without one."""
+        return await self.database.fetch_value_as(SERVICE, LAST_COMPLETED)
 
     async def plan(self) -> BackupPlan | None:
         """What an administrator has configured; None where nobody has."""
