@@ -124,13 +124,23 @@ async def _run(name: str, check: Check, target: Target) -> Finding:
         except CheckFailed as failed:
             detail = str(failed)
         except httpx.ConnectError as error:
-            tls = isinstance(error.__context__, ssl.SSLError) or "CERTIFICATE" in str(error)
-            detail = "the certificate is not trusted" if tls else "does not accept connections"
+            detail = "does not accept connections"
+            if _is_untrusted(error):
+                detail = "the certificate is not trusted"
         except (httpx.HTTPError, HandshakeError, ConnectionClosed, OSError) as error:
             detail = f"the connection failed ({type(error).__name__})"
         except (ValueError, KeyError, TypeError) as error:
             detail = f"the answer cannot be read ({type(error).__name__})"
     return Finding(name, state, detail)
+
+
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Whether the verification of a certificate is behind an error of the HTTP client."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _require(met: bool, otherwise: str) -> None:

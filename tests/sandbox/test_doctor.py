@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -16,6 +18,7 @@ from cookcam.sandbox.gotrue import User
 from tests.identity.project import PASSWORD, new_user, open_project
 from tests.support.commands import ROOT, run
 from tests.support.sentry_ingest import open_sentry_ingest
+from tests.support.tls import make_certificate
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 WEBHOOKS = {"STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_WEBHOOK_SECRET": "whsec_test"}
@@ -92,6 +95,25 @@ async def test_silent_server_fails_every_check_that_needs_it() -> None:
     assert status == 1
     assert findings["health"]["detail"] == "does not accept connections"
     assert failed(findings) >= {"health", "readiness, migrations", "Socket.IO", "plain socket"}
+
+
+async def test_untrusted_certificate_is_named(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+
+    async def reject(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.do_handshake()
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_ssl_over_tcp, reject, 0, context, host="127.0.0.1")
+        [listener, *_] = await nursery.start(serve)
+        port = listener.transport_listener.socket.getsockname()[1]
+        status, findings = await check(f"https://127.0.0.1:{port}")
+        nursery.cancel_scope.cancel()
+    assert status == 1
+    assert findings["transport"]["detail"] == "the certificate is not trusted"
 
 
 def test_table_has_a_line_for_each_check() -> None:
