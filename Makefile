@@ -7,13 +7,19 @@ DEV_INSTALLED := .venv/installed-dev
 # Compiled modules are kept: without them each worker of the tests would compile all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test install lint format lock clean
+.PHONY: help run test matrix drill install lint format lock clean
 
 run: install  ## start the whole server on the embedded default (PORT and HOST are honoured)
 	@$(BIN)/cookcam dev
 
 test: $(DEV_INSTALLED) lint  ## run every check: lint, format, types, import contracts, tests
 	$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+
+matrix: $(DEV_INSTALLED)  ## run the checks of a deployment, and write docs/matrix.md
+	$(BIN)/python -m tests.matrix -n 2 --write docs/matrix.md
+
+drill: $(DEV_INSTALLED)  ## rehearse a restore: dump under load, restore, prove the data
+	$(BIN)/python -m tests.drills.restore
 
 install: $(INSTALLED)  ## install cookcam into .venv
 
