@@ -466,9 +466,9 @@ def _result(row: Row, recorder: Recorder) -> Result:
     elif counts["skipped"]:
         state = "skipped"
     seconds = sum(recorder.seconds[name] for name in names)
-    told = [f"{count} {outcome}" for outcome, count in counts.items() if count]
-    told += [f"not found: {test}" for test in absent]
-    return Result(row, state, f"{', '.join(told)}; {seconds:.1f} s")
+    parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
+    parts += [f"not found: {test}" for test in absent]
+    return Result(row, state, f"{', '.join(parts)}; {seconds:.1f} s")
 
 
 def as_table(found: Sequence[Result]) -> list[str]:
