@@ -72,6 +72,9 @@ async def staged(server: ContractServer) -> Stage:
     content = {"ingredients": ["10 g butter"], "instructions": ["Melt"], "servings": 2}
     live = f"{uuid4().hex}"
     await server.sql(LIVE, ann=ann.id, id=live)
+    await server.sql(
+        "select notify_user(%(ann)s, 'hint', 'Cook', 'Cook something', '{}', 'hint')", ann=ann.id
+    )
     kept = {
         "share": live,
         "live": live,
