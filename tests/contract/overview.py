@@ -542,7 +542,8 @@ ALSO: tuple[Row, ...] = (
         values={"status": "dismissed", "closed": 1},
         rejections=(
             Rejection(400, "VALIDATION_ERROR", {"decision": "soup"}, who="admin"),
-            Rejection(404, "Report not found", path="/moderation/reports/soup/decision",
+            Rejection(404, "Report not found", {"decision": "dismiss"},
+                    path="/moderation/reports/soup/decision",
                     who="admin"),
         ),
     ),
