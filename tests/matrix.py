@@ -91,13 +91,13 @@ ROWS: Sequence[Row] = (
         10,
         "Brute force is limited; other traffic does not use that quota",
         "http/test_rate_limit.py::test_reading_does_not_use_up_sign_ins",
-        "http/test_rate_limit.py::test_the_21st_sign_in_is_refused_and_reading_goes_on",
+        "http/test_rate_limit.py::test_the_21st_sign_in_is_rejected_and_reading_goes_on",
     ),
     row(
         11,
         "Free user refused, premium allowed, expired reverted",
         "features/billing/test_subscriptions.py",
-        "features/billing/test_stripe_journey.py::test_whoever_does_not_pay_loses_access_after_the_grace",
+        "features/billing/test_stripe_journey.py::test_access_without_payment_ends_after_the_grace",
     ),
     row(
         12,

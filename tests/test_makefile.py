@@ -25,14 +25,15 @@ def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def python_of_version(folder: Path, version: tuple[int, int]) -> Path:
     """A program that runs `-c CODE` like a Python of that version, and fails on anything else."""
-    program = folder / "python"
-    program.write_text(
-        f"#!{sys.executable}\n"
+    script = folder / "python.py"
+    script.write_text(
         "import sys\n"
         f"sys.version_info = {version}\n"
         "option, code, *_ = sys.argv[1:]\n"
         "exec(code) if option == '-c' else sys.exit('a virtual environment is requested')\n"
     )
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{script}' \"$@\"\n")
     program.chmod(0o700)
     return program
 

@@ -120,9 +120,15 @@ class Config:
             name = attribute.metadata["name"]
             if name in ("PORT", "LOG_LEVEL", "CORS_ORIGIN", "SUPABASE_URL"):
                 settings[name] = _as_text(cast(object, value)) if name == "CORS_ORIGIN" else value
-            elif isinstance(value, Secret) or value is None or attribute.metadata["required"]:
+            elif _is_secret(value) or value is None or attribute.metadata["required"]:
                 settings["has" + name.title().replace("_", "")] = value is not None
         return settings
+
+
+def _is_secret(value: object) -> bool:
+    """Whether the value is a secret, or several that are valid together."""
+    values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return any(isinstance(item, Secret) for item in values)
 
 
 @frozen

@@ -124,7 +124,7 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("update users set total_xp = 1000 where id = %(ann)s", DENIED, DENIED, DENIED, 1),
     ("update users set is_creator = true where id = %(ann)s", DENIED, DENIED, DENIED, 1),
     ("delete from users where id = %(ann)s", DENIED, DENIED, DENIED, 1),
-    ("truncate users cascade", DENIED, DENIED, DENIED, -1),
+    ("truncate users cascade", DENIED, DENIED, DENIED, DENIED),
     ("insert into users (id, name) values (%(ann)s, 'Again')", 0, 0, DENIED, DuplicateEntry),
     ("insert into users (id, name) values (%(unknown)s, 'New')", DENIED, DENIED, DENIED, NO_USER),
     # Recipes

@@ -152,10 +152,12 @@ def test_bad_release_is_rolled_back_by_itself(tmp_path: Path, instances: list[In
         assert upstream.read_text() == before
         # Noticed at the first share, after a few of its answers.
         assert traffic.statuses[500] / sum(traffic.statuses.values()) < 0.15
-        failed = canary.answers
-        after = Traffic(nginx)
-        with after.running():
-            threading.Event().wait(0.5)
+        for _ in range(20):  # nginx replaces its workers after its command has ended
+            failed, after = canary.answers, Traffic(nginx)
+            with after.running():
+                threading.Event().wait(0.5)
+            if canary.answers == failed:
+                break
         assert set(after.statuses) == {200}
         assert canary.answers == failed
 

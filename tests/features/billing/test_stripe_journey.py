@@ -97,7 +97,7 @@ async def test_buy_renew_fail_recover_cancel_expire(billing: BillingApp, ann: Ap
     assert [(back.back_cents, back.paid_cents) for back in notes.back] == [(999, 999)]
 
 
-async def test_caller_does_not_pay_loses_access_after_the_grace(billing: BillingApp, ann: ApiUser):
+async def test_access_without_payment_ends_after_the_grace(billing: BillingApp, ann: ApiUser):
     stripe = billing.stripe
     bought = await billing.buy(ann)
     stripe.set_card(stripe.get("subscription", bought)["customer"], "decline")
