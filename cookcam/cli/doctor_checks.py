@@ -35,7 +35,7 @@ API: Final = "/api/v1"
 UNLISTED_ORIGIN: Final = "https://doctor.invalid"
 """RFC 2606 reserves `.invalid`: no server lists an origin in it."""
 FORGED_TOKEN: Final = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJkb2N0b3IifQ.c2lnbmF0dXJl"  # noqa: S105
-"""A JWT that nobody signed."""
+"""A JWT with an invalid signature."""
 ERROR_KEYS: Final = frozenset(
     {"error", "message", "code", "statusCode", "requestId", "timestamp", "path"}
 )

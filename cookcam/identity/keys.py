@@ -80,7 +80,7 @@ class KeySet:
         provider_was_down = self._failed
         fetching = self._start_fetch()
         if fetching is not None and key is None:
-            await fetching.wait()  # ends within FETCH_BOUND
+            await fetching.wait()  # ends within FETCH_TIMEOUT
         elif fetching is not None and not provider_was_down:
             with trio.move_on_after(TIMEOUT):
                 await fetching.wait()

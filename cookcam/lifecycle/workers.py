@@ -50,7 +50,7 @@ class Worker:
     process: subprocess.Popen[bytes]
     is_ready: bool = False
     is_retired: bool = False
-    """It has been told to stop."""
+    """It has been asked to stop."""
     settled: trio.Event = field(factory=trio.Event)
     """Set when it is ready, or has ended."""
     ended: trio.Event = field(factory=trio.Event)

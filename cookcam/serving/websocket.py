@@ -198,7 +198,7 @@ class WebSocketStream(WSStream):
         await super()._accept(message)
         self._is_writable = not self.closed
         # Held as long as the WebSocket is open: what is only needed for the handshake, and a queue
-        # that wsproto fills only with the end of the stream, which it is not told of.
+        # that wsproto fills only with the end of the stream, which it does not receive.
         self.handshake = _ACCEPTED
         self.connection._events = _NO_EVENTS  # pyright: ignore[reportPrivateUsage]
 

@@ -129,7 +129,7 @@ class BackupStore:
         return await self.database.fetch_value_as(SERVICE, LAST_COMPLETED)
 
     async def plan(self) -> BackupPlan | None:
-        """What an administrator has configured; None where nobody has."""
+        """The configuration of an administrator, or None before the first."""
         return await self.database.fetch_optional_as(SERVICE, BackupPlan, READ_PLAN)
 
     async def set_plan(self, plan: BackupPlan) -> None:
