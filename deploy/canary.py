@@ -28,6 +28,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POLL_SECONDS = 0.5
+PATIENCE = 5
+"""A share with too few requests to tell lasts up to this many times its time."""
+
 NOISE = 2.0
 """The canary may have this many times the errors of the other instances."""
 
@@ -107,8 +110,8 @@ def replace(path: Path, text: str) -> None:
 def watch(options: argparse.Namespace, log: Log) -> int:
     """Count answers for the time of one share. Returns PASSED, FAILED or UNDECIDED."""
     ours, others = Answers(), Answers()
-    deadline = time.monotonic() + options.seconds
-    while time.monotonic() < deadline:
+    start, enough = time.monotonic(), False
+    while time.monotonic() < start + options.seconds * (1 if enough else PATIENCE):
         time.sleep(POLL_SECONDS)
         for total, new in zip((ours, others), log.answers(options.canary), strict=True):
             total.total += new.total
@@ -176,7 +179,9 @@ def main() -> int:
         default=[5, 25, 50],
         help="per cent of the traffic, one after the other; default 5,25,50",
     )
-    parser.add_argument("--seconds", type=float, default=300, help="for each share")
+    parser.add_argument(
+        "--seconds", type=float, default=300, help="for each share; at most 5 times as long"
+    )
     parser.add_argument("--max-errors", type=float, default=1.0, help="per cent of 5xx answers")
     parser.add_argument("--min-requests", type=int, default=200, help="to decide, for each share")
     parser.add_argument("--test", default="nginx -t", help="the command that checks nginx's files")
