@@ -111,6 +111,9 @@ def api(server: BackgroundServer) -> schemathesis.BaseSchema:
         max_examples=EXAMPLES,
         allow_x00=False,  # refused also in fields that the document does not have
     )
+    # 413: a form with more parts than are read.
+    rejection = schema.config.checks.negative_data_rejection
+    rejection.expected_statuses = [*rejection.expected_statuses, "413"]
     # Only the route that documents 501 may answer it: another check sees to that.
     schema.config.checks.not_a_server_error.expected_statuses = ["2xx", "3xx", "4xx", "501"]
     return schema
