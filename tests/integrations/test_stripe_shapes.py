@@ -25,11 +25,17 @@ from cookcam.integrations.stripe.charges import Charge, Dispute, PaymentIntent, 
 from cookcam.integrations.stripe.events import Event
 from cookcam.integrations.stripe.reading import MalformedObject
 from cookcam.integrations.stripe.requests import StripeResponse, parse_page
-from cookcam.sandbox.stripe import shapes
+from cookcam.sandbox.stripe import Behaviour, shapes
+from cookcam.sandbox.stripe.money import Money
+from cookcam.sandbox.stripe.state import StripeState
+from cookcam.sandbox.stripe.store import Store
 from cookcam.sandbox.stripe.subscriptions import Subscription as Sold
 
 NOW = 1_750_000_000
 MONTH = 30 * 86_400
+
+
+FAKE = Money(StripeState(Store(frozen=NOW), Behaviour(), lambda event: None))
 
 
 def subscription() -> dict[str, Any]:
@@ -38,19 +44,30 @@ def subscription() -> dict[str, Any]:
 
 
 def price() -> dict[str, Any]:
-    return shapes.price("price_1", NOW, "prod_1", 399, "usd", "month")
+    fields = shapes.price("prod_1", 399, "usd", "month")
+    return shapes.new_object("price", "price_1", NOW, **fields)
 
 
 def invoice() -> dict[str, Any]:
     sold = Sold("sub_1", "cus_1", "si_1", "price_1", "active", NOW, NOW, NOW + MONTH)
     line = shapes.invoice_line("il_1", price(), 399, NOW, NOW + MONTH, "si_1", False)
-    made = shapes.invoice("in_1", NOW, "subscription_cycle", sold, "usd", [line])
+    fields = shapes.invoice("in_1", sold, "subscription_cycle", "usd", [line])
+    made = shapes.new_object("invoice", "in_1", NOW, period_end=NOW, **fields)
     return {**made, "status": "paid", "amount_paid": 399, "total_taxes": [{"amount": 30}]}
 
 
+def intent(customer: str | None = "cus_1") -> dict[str, Any]:
+    return FAKE.state.create_intent(399, "usd", customer)
+
+
 def charge() -> dict[str, Any]:
-    intent = shapes.payment_intent("pi_1", NOW, 399, "usd", "cus_1", {})
-    return shapes.charge("ch_1", NOW, intent, None)
+    paid = intent()
+    FAKE.confirm(paid["id"])
+    return FAKE.state.store.get("charge", paid["latest_charge"])
+
+
+def account() -> dict[str, Any]:
+    return FAKE.onboard(FAKE.state.create("account", capabilities={"transfers": "inactive"})["id"])
 
 
 def session() -> dict[str, Any]:
@@ -86,14 +103,14 @@ OBJECTS: list[tuple[Callable[[Any], Any], dict[str, Any]]] = [
     (Price.of, price()),
     (Invoice.of, invoice()),
     (Charge.of, charge()),
-    (Refund.of, shapes.refund("re_1", NOW, charge(), 399, {})),
-    (Dispute.of, shapes.dispute("dp_1", NOW, charge(), "fraudulent")),
-    (PaymentIntent.of, shapes.payment_intent("pi_1", NOW, 399, "usd", None, {})),
+    (Refund.of, FAKE.refund(charge()["id"])),
+    (Dispute.of, FAKE.dispute(charge()["id"])),
+    (PaymentIntent.of, intent(None)),
     (CheckoutSession.of, session()),
     (Event.of, event()),
-    (Account.of, shapes.account("acct_1", NOW, {}, ["transfers"])),
-    (Transfer.of, shapes.transfer("tr_1", NOW, 399, {"destination": "acct_1"})),
-    (Payout.of, shapes.payout("po_1", NOW, 399, failed=False)),
+    (Account.of, account()),
+    (Transfer.of, FAKE.transfer(399, account()["id"], currency="usd")),
+    (Payout.of, FAKE.pay_out(account()["id"], 399)),
 ]
 
 REPLACEMENTS = st.sampled_from(

@@ -72,7 +72,7 @@ class Api:
             if route_method == method and (match := pattern.fullmatch(path)):
                 if account is not None:
                     form = {**form, "_account": account}
-                return self._wire(handler(*match.groups(), form))
+                return self.state.wire(handler(*match.groups(), form))
         raise ApiFault(
             404, "invalid_request_error", f"Unrecognized request URL ({method}: {path})."
         )
@@ -129,7 +129,7 @@ class Api:
             )
             return {
                 "object": "list",
-                "data": [self._wire(value) for value in found],
+                "data": [self.state.wire(value) for value in found],
                 "has_more": more,
                 "url": f"/v1/{path}",
             }
@@ -168,30 +168,16 @@ class Api:
             return False
         return _in_range(value.get("created", 0), form.get("created"))
 
-    def _wire(self, value: Any) -> Body:
-        return self.state.shown(value) if isinstance(value, Subscription) else cast("Body", value)
-
     # Customers, products, prices
 
     def _create_customer(self, form: Form) -> Body:
-        customer = shapes.customer(
-            self.store.new_id("customer"),
-            self.store.now,
-            form.get("email"),
-            forms.metadata(form),
-        )
-        self.state.emit("customer.created", self.state.save(customer))
-        return customer
+        return self.state.create_customer(form.get("email"), forms.metadata(form))
 
     def _create_product(self, form: Form) -> Body:
-        product_id = form.get("id") or self.store.new_id("product")
-        if self.store.find("product", product_id):
+        if self.store.find("product", form.get("id")):
             raise invalid("Product already exists.", "id", "resource_already_exists")
-        return self._product(product_id, form)
-
-    def _product(self, product_id: str, form: Form) -> Body:
         name, metadata = forms.required(form, "name"), forms.metadata(form)
-        product = self.state.save(shapes.product(product_id, self.store.now, name, metadata))
+        product = self.state.create_product(name, metadata, form.get("id"))
         self.state.emit("product.created", product)
         return product
 
@@ -208,10 +194,9 @@ class Api:
             product_id = self.store.get("product", form["product"])["id"]
         else:
             data = forms.part(form, "product_data")
-            product_id = self._product(self.store.new_id("product"), data)["id"]
-        price_id = self.store.new_id("price")
-        price = shapes.price(price_id, self.store.now, product_id, amount, currency, interval)
-        self.state.emit("price.created", self.state.save(price))
+            product_id = self._create_product({**data, "id": None})["id"]
+        price = self.state.create_price(product_id, amount, currency, interval)
+        self.state.emit("price.created", price)
         return price
 
     def _price_of(self, item: Form, *, own_product: bool) -> str:
@@ -240,10 +225,9 @@ class Api:
             self.store.get("customer", customer)
         session_id, now = self.store.new_id("checkout.session"), self.store.now
         email = form.get("customer_email")
-        session = shapes.new_object(
+        session = self.state.create(
             "checkout.session",
             session_id,
-            now,
             **dict.fromkeys(("amount_subtotal", "amount_total"), price["unit_amount"]),
             cancel_url=form.get("cancel_url"),
             client_reference_id=form.get("client_reference_id"),
@@ -265,7 +249,7 @@ class Api:
         }
         self.store.put("order", session_id, order)
         self.billing.watch_session(session)
-        return self.state.save(session)
+        return session
 
     def _expire_session(self, session_id: str, form: Form) -> Body:
         session = self.store.get("checkout.session", session_id)
@@ -277,15 +261,12 @@ class Api:
     def _create_portal_session(self, form: Form) -> Body:
         customer = self.store.get("customer", forms.required(form, "customer"))
         session_id = self.store.new_id("billing_portal.session")
-        return self.state.save(
-            shapes.new_object(
-                "billing_portal.session",
-                session_id,
-                self.store.now,
-                customer=customer["id"],
-                return_url=form.get("return_url"),
-                url=f"{self.address}/portal/{session_id}",
-            )
+        return self.state.create(
+            "billing_portal.session",
+            session_id,
+            customer=customer["id"],
+            return_url=form.get("return_url"),
+            url=f"{self.address}/portal/{session_id}",
         )
 
     # Subscriptions
@@ -370,16 +351,14 @@ class Api:
             "metadata": {},
             "proration_behavior": "create_prorations",
         }
-        schedule = shapes.new_object(
+        schedule = self.state.create(
             "subscription_schedule",
-            self.store.new_id("subscription_schedule"),
-            self.store.now,
             current_phase=period,
             customer=subscription.customer,
             phases=[phase],
             subscription=subscription.id,
         )
-        self.state.emit("subscription_schedule.created", self.state.save(schedule))
+        self.state.emit("subscription_schedule.created", schedule)
         subscription.schedule = schedule["id"]
         self.state.emit_update(subscription, before)
         return schedule
@@ -441,17 +420,16 @@ class Api:
         currency = str(forms.required(form, "currency")).lower()
         if "customer" in form:
             self.store.get("customer", form["customer"])
-        fields = {**form, "metadata": forms.metadata(form)}
-        return self.state.new_intent(amount, currency, form.get("customer"), fields)
+        metadata, group = forms.metadata(form), form.get("transfer_group")
+        return self.state.create_intent(amount, currency, form.get("customer"), metadata, group)
 
     def _create_refund(self, form: Form) -> Body:
         charge_id = form.get("charge")
         if charge_id is None:
             intent = self.store.get("payment_intent", forms.required(form, "payment_intent"))
             charge_id = intent["latest_charge"] or ""
-        charge = self.store.get("charge", charge_id)
-        fields = {**form, "metadata": forms.metadata(form)}
-        return self.money.refund(charge, forms.integer(form, "amount"), fields)
+        amount, reason = forms.integer(form, "amount"), form.get("reason")
+        return self.money.refund(charge_id, amount, metadata=forms.metadata(form), reason=reason)
 
     # Connect
 
@@ -461,8 +439,15 @@ class Api:
             raise invalid(f"Country '{country}' is unknown.", "country", "country_unsupported")
         capabilities = forms.part(form, "capabilities")
         wanted = [name for name, part in capabilities.items() if part.get("requested") == "true"]
-        fields = {**form, "metadata": forms.metadata(form)}
-        return self.money.open_account(fields, wanted)
+        return self.state.create(
+            "account",
+            business_type=form.get("business_type"),
+            capabilities=dict.fromkeys(wanted, "inactive"),
+            country=country,
+            email=form.get("email"),
+            metadata=forms.metadata(form),
+            type=form.get("type", "standard"),
+        )
 
     def _account(self, account_id: str, form: Form) -> Body:
         return self.money.account(account_id)
@@ -490,9 +475,14 @@ class Api:
         }
 
     def _create_transfer(self, form: Form) -> Body:
-        forms.required(form, "destination")
-        amount = forms.required_integer(form, "amount")
-        return self.money.transfer(amount, {**form, "metadata": forms.metadata(form)})
+        destination = forms.required(form, "destination")
+        return self.money.transfer(
+            forms.required_integer(form, "amount"),
+            destination,
+            currency=form.get("currency", "usd"),
+            metadata=forms.metadata(form),
+            transfer_group=form.get("transfer_group"),
+        )
 
 
 def card(text: object) -> Card:

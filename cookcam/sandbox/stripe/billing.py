@@ -121,19 +121,13 @@ class Billing:
         state = self.state
         order = state.store.get("order", session["id"])
         if session["customer"] is None:
-            customer = shapes.customer(
-                state.store.new_id("customer"), state.store.now, session["customer_email"], {}
-            )
-            state.emit("customer.created", state.save(customer))
-            session["customer"] = customer["id"]
+            session["customer"] = state.create_customer(session["customer_email"], {})["id"]
             state.save(session)
         state.set_card(session["customer"], card)
         if card != "success" and not order["trial_days"]:
             price = state.store.get("price", order["price"])
-            state.charge(
-                state.new_intent(price["unit_amount"], price["currency"], session["customer"], {}),
-                card,
-            )
+            amount, currency = price["unit_amount"], price["currency"]
+            state.charge(state.create_intent(amount, currency, session["customer"]), card)
             raise declined(card)
         subscription = self.subscribe(
             session["customer"],
@@ -349,10 +343,11 @@ class Billing:
         state = self.state
         currency = state.store.get("price", subscription.price)["currency"]
         invoice_id = state.store.new_id("invoice")
-        invoice = shapes.invoice(invoice_id, state.store.now, reason, subscription, currency, lines)
+        fields = shapes.invoice(invoice_id, subscription, reason, currency, lines)
+        invoice = state.create("invoice", invoice_id, period_end=state.store.now, **fields)
         subscription.latest_invoice = subscription.open_invoice = invoice_id
         state.save_subscription(subscription)
-        state.emit("invoice.created", state.save(invoice))
+        state.emit("invoice.created", invoice)
         return invoice
 
     def finalize(self, invoice: Body) -> None:
@@ -380,28 +375,26 @@ class Billing:
 
     def _intent(self, invoice: Body) -> Body:
         """The payment of an invoice: that of earlier attempts, if any."""
-        store = self.state.store
-        if subscription := self._payment_of(invoice):
-            return store.get("payment_intent", subscription["payment"]["payment_intent"])
-        amount, currency = invoice["amount_due"], invoice["currency"]
-        intent = self.state.new_intent(amount, currency, invoice["customer"], {})
-        self.state.save(
-            shapes.new_object(
-                "invoice_payment",
-                store.new_id("invoice_payment"),
-                store.now,
-                amount_requested=amount,
-                currency=currency,
-                customer=invoice["customer"],
-                invoice=invoice["id"],
-                payment={"type": "payment_intent", "payment_intent": intent["id"]},
-            )
+        state = self.state
+        if payment := self._payment_of(invoice):
+            return state.store.get("payment_intent", payment["payment"]["payment_intent"])
+        amount, currency, customer = (
+            invoice[name] for name in ("amount_due", "currency", "customer")
+        )
+        intent = state.create_intent(amount, currency, customer)
+        state.create(
+            "invoice_payment",
+            amount_requested=amount,
+            currency=currency,
+            customer=customer,
+            invoice=invoice["id"],
+            payment={"type": "payment_intent", "payment_intent": intent["id"]},
         )
         return intent
 
     def _payment_of(self, invoice: Body) -> Body | None:
         found, _ = self.state.store.collection("invoice_payment").page(
-            lambda subscription: subscription["invoice"] == invoice["id"],
+            lambda payment: payment["invoice"] == invoice["id"],
             limit=1,
             customer=invoice["customer"],
         )

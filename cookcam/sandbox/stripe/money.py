@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import define
 
 from cookcam.sandbox.stripe import shapes
-from cookcam.sandbox.stripe.behaviour import Card
+from cookcam.sandbox.stripe.behaviour import DAY, Card
 from cookcam.sandbox.stripe.faults import ApiFault, declined, invalid
-from cookcam.sandbox.stripe.forms import Form
 from cookcam.sandbox.stripe.shapes import Body
 from cookcam.sandbox.stripe.state import StripeState
 
 
 @define(eq=False)
 class Money:
+    """Actions of payers, creators and banks, at the simulated time.
+
+    They raise ApiFault for an unknown object and for an impossible action.
+    """
+
     state: StripeState
 
     # Payments
 
-    def confirm(self, intent: Body, card: Card) -> None:
-        """A customer pays with a card. Raises ApiFault: 402 when it is declined."""
+    def confirm(self, intent_id: str, card: Card = "success") -> Body:
+        """The app completes a payment with its client secret.
+
+        Raises ApiFault: 402 when the card is declined.
+        """
+        intent = self.state.store.get("payment_intent", intent_id)
         if intent["status"] in ("succeeded", "canceled"):
             message = f"You cannot confirm this PaymentIntent: its status is {intent['status']}."
             raise invalid(message, code="payment_intent_unexpected_state")
         if not self.state.charge(intent, card):
             raise declined(card)
+        return intent
 
-    def refund(self, charge: Body, amount: int | None, form: Form) -> Body:
+    def refund(self, charge_id: str, amount: int | None = None, **fields: Any) -> Body:
         """Refunds a part of a payment; without an amount, the rest of it."""
+        charge: Body = self.state.store.get("charge", charge_id)
         left: int = charge["amount"] - charge["amount_refunded"]
         if left <= 0 or not charge["paid"]:
             message = f"Charge {charge['id']} has already been refunded."
@@ -38,8 +48,7 @@ class Money:
         if not 0 < amount <= left:
             raise invalid("Refund amount is greater than unrefunded amount on charge", "amount")
         state = self.state
-        refund_id = state.store.new_id("refund")
-        refund = state.save(shapes.refund(refund_id, state.store.now, charge, amount, form))
+        refund = state.create("refund", amount=amount, **_of_charge(charge), **fields)
         before = charge["amount_refunded"]
         charge["amount_refunded"] = before + amount
         charge["refunded"] = amount == left
@@ -48,20 +57,27 @@ class Money:
         state.emit("charge.refunded", charge, {"amount_refunded": before})
         return refund
 
-    def open_dispute(self, charge: Body, reason: str) -> Body:
+    def dispute(self, charge_id: str, reason: str = "fraudulent") -> Body:
         """The payer disputes a payment at the bank."""
+        charge: Body = self.state.store.get("charge", charge_id)
         if charge["disputed"]:
             raise invalid("This charge is disputed already.", "charge")
         state = self.state
-        dispute_id = state.store.new_id("dispute")
-        dispute = state.save(shapes.dispute(dispute_id, state.store.now, charge, reason))
+        dispute = state.create(
+            "dispute",
+            amount=charge["amount"],
+            evidence_details={"due_by": state.store.now + 7 * DAY, "has_evidence": False},
+            reason=reason,
+            **_of_charge(charge),
+        )
         charge["disputed"] = True
         state.save(charge)
         state.emit("charge.dispute.created", dispute)
         state.emit("charge.dispute.funds_withdrawn", dispute)
         return dispute
 
-    def close_dispute(self, dispute: Body, *, won: bool) -> None:
+    def close_dispute(self, dispute_id: str, *, won: bool) -> None:
+        dispute: Body = self.state.store.get("dispute", dispute_id)
         before = dispute["status"]
         dispute["status"] = "won" if won else "lost"
         self.state.save(dispute)
@@ -79,13 +95,9 @@ class Money:
             raise ApiFault(403, "invalid_request_error", message, "account_invalid")
         return account
 
-    def open_account(self, form: Form, capabilities: list[str]) -> Body:
-        state = self.state
-        account_id = state.store.new_id("account")
-        return state.save(shapes.account(account_id, state.store.now, form, capabilities))
-
-    def onboard(self, account: Body, outcome: Literal["active", "restricted"]) -> None:
+    def onboard(self, account_id: str, outcome: Literal["active", "restricted"] = "active") -> Body:
         """The owner completes the onboarding; "restricted": with insufficient data."""
+        account = self.account(account_id)
         active = outcome == "active"
         before = {name: account[name] for name in ("details_submitted", "payouts_enabled")}
         due = [] if active else ["individual.verification.document"]
@@ -106,17 +118,19 @@ class Money:
             },
         }
         self.state.save(account)
-        self.state.emit("account.updated", account, before, account["id"])
+        self.state.emit("account.updated", account, before, account_id)
+        return account
 
-    def deauthorize(self, account: Body) -> None:
+    def deauthorize(self, account_id: str) -> None:
         """The owner revokes the platform's access."""
-        self.state.store.put("deauthorized", account["id"], {"at": self.state.store.now})
+        self.account(account_id)
+        self.state.store.put("deauthorized", account_id, {"at": self.state.store.now})
         application = {"id": "ca_sandbox", "object": "application", "name": "CookCam"}
-        self.state.emit("account.application.deauthorized", application, None, account["id"])
+        self.state.emit("account.application.deauthorized", application, None, account_id)
 
-    def transfer(self, amount: int, form: Form) -> Body:
+    def transfer(self, amount: int, destination: str, **fields: Any) -> Body:
         state, balance = self.state, self.state.behaviour.balance_cents
-        account = self.account(form["destination"])
+        account = self.account(destination)
         if account["capabilities"].get("transfers") != "active":
             message = "Your destination account needs to have the transfers capability enabled."
             raise invalid(message, code="insufficient_capabilities_for_transfer")
@@ -128,11 +142,20 @@ class Money:
                 raise invalid(message, code="balance_insufficient")
             state.behaviour.balance_cents = balance - amount
         transfer_id = state.store.new_id("transfer")
-        transfer = state.save(shapes.transfer(transfer_id, state.store.now, amount, form))
+        reversals = shapes.list_of([], f"/v1/transfers/{transfer_id}/reversals")
+        transfer = state.create(
+            "transfer",
+            transfer_id,
+            amount=amount,
+            destination=destination,
+            reversals=reversals,
+            **fields,
+        )
         state.emit("transfer.created", transfer)
         return transfer
 
-    def reverse(self, transfer: Body, amount: int | None) -> Body:
+    def reverse(self, transfer_id: str, amount: int | None = None) -> Body:
+        transfer: Body = self.state.store.get("transfer", transfer_id)
         left: int = transfer["amount"] - transfer["amount_reversed"]
         amount = left if amount is None else amount
         if not 0 < amount <= left:
@@ -154,15 +177,29 @@ class Money:
         state.emit("transfer.reversed", transfer, {"amount_reversed": before})
         return reversal
 
-    def pay_out(self, account: Body, amount: int, *, fails: bool) -> Body:
+    def pay_out(self, account_id: str, amount: int, *, fails: bool = False) -> Body:
         """Pays the account's balance out to its bank: events of the account, not of the
         platform."""
+        self.account(account_id)
         state = self.state
         payout_id = state.store.new_id("payout")
-        payout = state.save(shapes.payout(payout_id, state.store.now, amount, fails))
-        state.store.put("payout_account", payout_id, {"account": account["id"]})
-        state.emit("payout.created", payout, None, account["id"])
+        payout = state.create(
+            "payout",
+            payout_id,
+            amount=amount,
+            arrival_date=state.store.now,
+            destination=f"ba_{payout_id[3:]}",
+            failure_code="account_closed" if fails else None,
+            failure_message="The bank account has been closed." if fails else None,
+        )
+        state.emit("payout.created", payout, None, account_id)
         payout["status"] = "failed" if fails else "paid"
         state.save(payout)
-        state.emit(f"payout.{payout['status']}", payout, {"status": "pending"}, account["id"])
+        state.emit(f"payout.{payout['status']}", payout, {"status": "pending"}, account_id)
         return payout
+
+
+def _of_charge(charge: Body) -> Body:
+    """The fields that a refund or dispute has from its charge."""
+    copied = {name: charge[name] for name in ("currency", "payment_intent")}
+    return {**copied, "charge": charge["id"]}

@@ -35,9 +35,9 @@ class Pages:
                 self.api.money.account(account_id)
                 return _page("Onboarding", _buttons("outcome", ("active", "restricted")))
             case ["POST", "onboarding", account_id]:
-                account = self.api.money.account(account_id)
                 outcome = form.get("outcome", "active")
-                self.api.money.onboard(account, "active" if outcome == "active" else "restricted")
+                active = outcome == "active"
+                self.api.money.onboard(account_id, "active" if active else "restricted")
                 return _redirect(parse_qs(query).get("return_url", ["/"])[0])
             case ["GET", "express", account_id]:
                 self.api.money.account(account_id)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 import trio
@@ -42,12 +42,12 @@ CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
 
 
 @define(eq=False)
-class FakeStripe:
+class FakeStripe(Money):
     """A running fake: `url` is the value of `STRIPE_API_BASE`, `key` that of the key.
 
     `outbox` delivers the events; `behaviour` may be changed at any time. `requests` are method and
-    path of the API requests so far. The methods below are actions of payers, creators and banks, at
-    the simulated time `now`; they raise ApiFault for impossible actions.
+    path of the API requests so far. The methods below and those of `Money` are actions of payers,
+    creators and banks, at the simulated time `now`.
     """
 
     url: str
@@ -68,10 +68,10 @@ class FakeStripe:
 
     def objects(self, kind: str) -> list[Body]:
         """All objects of a kind, "invoice" for instance, oldest first, as the API shows them."""
-        return [self._shown(subscription) for subscription in self._store.all(kind)]
+        return [self.state.wire(value) for value in self._store.all(kind)]
 
     def get(self, kind: str, object_id: str) -> Body:
-        return self._shown(self._store.get(kind, object_id))
+        return self.state.wire(self._store.get(kind, object_id))
 
     def advance(self, seconds: float) -> None:
         """Advance the simulated time; due renewals, retries and ends happen on the way."""
@@ -94,12 +94,6 @@ class FakeStripe:
         session = self._store.get("checkout.session", session_id)
         self._api.billing.settle_session(session, succeeded)
 
-    def confirm(self, intent_id: str, card: Card = "success") -> Body:
-        """The app completes a payment with its client secret."""
-        intent = self._store.get("payment_intent", intent_id)
-        self._api.money.confirm(intent, card)
-        return intent
-
     def cancel_at(self, subscription_id: str, moment: int) -> None:
         """The customer cancels in the portal, which sets the date of the end."""
         form = {"cancel_at": str(moment)}
@@ -107,43 +101,17 @@ class FakeStripe:
 
     def reshape(self, subscription_id: str, **fields: Any) -> None:
         """Replaces fields of a subscription in responses."""
-        subscription = self._api.state.subscription(subscription_id)
+        subscription = self.state.subscription(subscription_id)
         subscription.reshaped = fields
-        self._api.state.save_subscription(subscription)
+        self.state.save_subscription(subscription)
 
     def set_card(self, customer_id: str, card: Card) -> None:
         """Set the bank's response to charges of this customer."""
-        self._api.state.set_card(customer_id, card)
+        self.state.set_card(customer_id, card)
 
     def pay_invoice(self, invoice_id: str) -> bool:
         """Tries an open invoice now, as the button in the dashboard does."""
         return self._api.billing.collect(self._store.get("invoice", invoice_id))
-
-    def refund(self, charge_id: str, amount: int | None = None) -> Body:
-        return self._api.money.refund(self._store.get("charge", charge_id), amount, {})
-
-    def dispute(self, charge_id: str, reason: str = "fraudulent") -> Body:
-        return self._api.money.open_dispute(self._store.get("charge", charge_id), reason)
-
-    def close_dispute(self, dispute_id: str, *, won: bool) -> None:
-        self._api.money.close_dispute(self._store.get("dispute", dispute_id), won=won)
-
-    def onboard(self, account_id: str, outcome: Literal["active", "restricted"] = "active") -> Body:
-        """A creator completes the onboarding."""
-        account = self._api.money.account(account_id)
-        self._api.money.onboard(account, outcome)
-        return account
-
-    def deauthorize(self, account_id: str) -> None:
-        self._api.money.deauthorize(self._api.money.account(account_id))
-
-    def reverse(self, transfer_id: str, amount: int | None = None) -> Body:
-        return self._api.money.reverse(self._store.get("transfer", transfer_id), amount)
-
-    def pay_out(self, account_id: str, amount: int, *, fails: bool = False) -> Body:
-        """Pay a connected account's balance out to its bank."""
-        account = self._api.money.account(account_id)
-        return self._api.money.pay_out(account, amount, fails=fails)
 
     def replay(self, event_id: str, copies: int = 1) -> None:
         """Sends an event again."""
@@ -168,11 +136,9 @@ class FakeStripe:
 
         They have no invoices. `metadata` is called with the number of each, from 0.
         """
-        store, now = self._api.store, self._api.store.now
-        product = shapes.product(store.new_id("product"), now, "CookCam Subscription", {})
-        self._api.state.save(product)
-        price = shapes.price(store.new_id("price"), now, product["id"], amount, "usd", interval)
-        self._api.state.save(price)
+        store, now = self._store, self.now
+        product = self.state.create_product("CookCam Subscription", {})
+        price = self.state.create_price(product["id"], amount, "usd", interval)
         begun = now - (shapes.after(now, interval, now) - now) // 2
         ids: list[str] = []
         for number in range(count):
@@ -189,23 +155,16 @@ class FakeStripe:
                 period_end=shapes.after(begun, interval, begun),
                 metadata=dict(metadata(number)),
             )
-            self._api.state.save_subscription(subscription)
+            self.state.save_subscription(subscription)
             self._api.billing.watch(subscription)
             ids.append(subscription.id)
             if events:
-                self._api.state.emit_subscription("created", subscription)
+                self.state.emit_subscription("created", subscription)
         return ids
 
     @property
     def _store(self) -> Store:
-        return self._api.store
-
-    def _shown(self, subscription: Any) -> Body:
-        return (
-            self._api.state.shown(subscription)
-            if isinstance(subscription, Subscription)
-            else subscription
-        )
+        return self.state.store
 
 
 @asynccontextmanager
@@ -232,7 +191,7 @@ async def open_stripe(
         billing = Billing(stripe_state)
         billing.resume()
         api = Api(stripe_state, billing, Money(stripe_state), listener.url)
-        fake = FakeStripe(listener.url, key or KEY, behaviour, outbox, [], api)
+        fake = FakeStripe(stripe_state, listener.url, key or KEY, behaviour, outbox, [], api)
         async with trio.open_nursery() as nursery:
             await nursery.start(outbox.work)
             app = _App(fake, RequestHandler(api, key), Pages(api))

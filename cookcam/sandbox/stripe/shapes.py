@@ -30,29 +30,17 @@ def new_object(kind: str, object_id: str, now: int, **fields: Any) -> Body:
     return {**head, **deepcopy(_TEMPLATES[kind]), **fields}
 
 
-def customer(object_id: str, now: int, email: str | None, metadata: dict[str, str]) -> Body:
-    return new_object("customer", object_id, now, email=email, metadata=metadata)
-
-
-def product(object_id: str, now: int, name: str, metadata: dict[str, str]) -> Body:
-    return new_object("product", object_id, now, updated=now, name=name, metadata=metadata)
-
-
-def price(
-    object_id: str, now: int, product_id: str, amount: int, currency: str, interval: str | None
-) -> Body:
+def price(product_id: str, amount: int, currency: str, interval: str | None) -> Body:
+    """The fields of a price; without an interval it is paid once."""
     recurring = {"interval": interval, "interval_count": 1, "usage_type": "licensed"}
-    return new_object(
-        "price",
-        object_id,
-        now,
-        currency=currency,
-        product=product_id,
-        recurring=recurring if interval else None,
-        type="recurring" if interval else "one_time",
-        unit_amount=amount,
-        unit_amount_decimal=str(amount),
-    )
+    return {
+        "currency": currency,
+        "product": product_id,
+        "recurring": recurring if interval else None,
+        "type": "recurring" if interval else "one_time",
+        "unit_amount": amount,
+        "unit_amount_decimal": str(amount),
+    }
 
 
 def list_of(data: list[Body], url: str) -> Body:
@@ -127,140 +115,27 @@ def invoice_line(
 
 
 def invoice(
-    object_id: str,
-    now: int,
-    reason: str,
-    subscription: Subscription,
-    currency: str,
-    lines: list[Body],
+    object_id: str, subscription: Subscription, reason: str, currency: str, lines: list[Body]
 ) -> Body:
+    """The fields of an invoice for `lines`."""
     total = max(0, sum(line["amount"] for line in lines))
     details = {"subscription": subscription.id, "metadata": dict(subscription.metadata)}
-    return new_object(
-        "invoice",
-        object_id,
-        now,
+    return {
         **dict.fromkeys(
             ("amount_due", "amount_remaining", "subtotal", "total", "total_excluding_tax"), total
         ),
-        billing_reason=reason,
-        currency=currency,
-        customer=subscription.customer,
-        lines={**list_of(lines, f"/v1/invoices/{object_id}/lines"), "total_count": len(lines)},
-        parent={
+        "billing_reason": reason,
+        "currency": currency,
+        "customer": subscription.customer,
+        "lines": {**list_of(lines, f"/v1/invoices/{object_id}/lines"), "total_count": len(lines)},
+        "parent": {
             "type": "subscription_details",
             "quote_details": None,
             "subscription_details": details,
         },
         # The previous period, as the reference says; the period that is paid for is in the lines.
-        period_start=subscription.period_start,
-        period_end=now,
-    )
-
-
-def payment_intent(
-    object_id: str, now: int, amount: int, currency: str, customer_id: str | None, form: Body
-) -> Body:
-    return new_object(
-        "payment_intent",
-        object_id,
-        now,
-        amount=amount,
-        client_secret=f"{object_id}_secret_{object_id[-8:]}",
-        currency=currency,
-        customer=customer_id,
-        metadata=form.get("metadata") or {},
-        transfer_group=form.get("transfer_group"),
-    )
-
-
-def charge(object_id: str, now: int, intent: Body, failure: Body | None) -> Body:
-    return new_object(
-        "charge",
-        object_id,
-        now,
-        amount=intent["amount"],
-        amount_captured=0 if failure else intent["amount"],
-        captured=failure is None,
-        currency=intent["currency"],
-        customer=intent["customer"],
-        failure_code=failure["code"] if failure else None,
-        failure_message=failure["message"] if failure else None,
-        metadata=intent["metadata"],
-        paid=failure is None,
-        payment_intent=intent["id"],
-        status="failed" if failure else "succeeded",
-    )
-
-
-def _of_charge(its_charge: Body) -> Body:
-    copied = {name: its_charge[name] for name in ("currency", "payment_intent")}
-    return {**copied, "charge": its_charge["id"]}
-
-
-def refund(object_id: str, now: int, its_charge: Body, amount: int, form: Body) -> Body:
-    return new_object(
-        "refund",
-        object_id,
-        now,
-        amount=amount,
-        metadata=form.get("metadata") or {},
-        reason=form.get("reason"),
-        **_of_charge(its_charge),
-    )
-
-
-def dispute(object_id: str, now: int, its_charge: Body, reason: str) -> Body:
-    return new_object(
-        "dispute",
-        object_id,
-        now,
-        amount=its_charge["amount"],
-        evidence_details={"due_by": now + 7 * 86_400, "has_evidence": False},
-        reason=reason,
-        **_of_charge(its_charge),
-    )
-
-
-def account(object_id: str, now: int, form: Body, wanted: list[str]) -> Body:
-    return new_object(
-        "account",
-        object_id,
-        now,
-        business_type=form.get("business_type"),
-        capabilities=dict.fromkeys(wanted, "inactive"),
-        country=form.get("country", "US"),
-        email=form.get("email"),
-        metadata=form.get("metadata") or {},
-        type=form.get("type", "standard"),
-    )
-
-
-def transfer(object_id: str, now: int, amount: int, form: Body) -> Body:
-    return new_object(
-        "transfer",
-        object_id,
-        now,
-        amount=amount,
-        currency=form.get("currency", "usd"),
-        destination=form["destination"],
-        metadata=form.get("metadata") or {},
-        reversals=list_of([], f"/v1/transfers/{object_id}/reversals"),
-        transfer_group=form.get("transfer_group"),
-    )
-
-
-def payout(object_id: str, now: int, amount: int, failed: bool) -> Body:
-    return new_object(
-        "payout",
-        object_id,
-        now,
-        amount=amount,
-        arrival_date=now,
-        destination=f"ba_{object_id[3:]}",
-        failure_code="account_closed" if failed else None,
-        failure_message="The bank account has been closed." if failed else None,
-    )
+        "period_start": subscription.period_start,
+    }
 
 
 def after(start: int, interval: str, anchor: int) -> int:

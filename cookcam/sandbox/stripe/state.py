@@ -48,6 +48,27 @@ class StripeState:
         self.post(event)
         return event
 
+    def create(self, kind: str, object_id: str | None = None, **fields: Any) -> Body:
+        """Add an object with these fields and the constant ones of its kind."""
+        new_id = object_id or self.store.new_id(kind)
+        return self.save(shapes.new_object(kind, new_id, self.store.now, **fields))
+
+    def create_customer(self, email: str | None, metadata: dict[str, str]) -> Body:
+        customer = self.create("customer", email=email, metadata=metadata)
+        self.emit("customer.created", customer)
+        return customer
+
+    def create_product(
+        self, name: str, metadata: dict[str, str], object_id: str | None = None
+    ) -> Body:
+        now = self.store.now
+        return self.create("product", object_id, updated=now, name=name, metadata=metadata)
+
+    def create_price(
+        self, product_id: str, amount: int, currency: str, interval: str | None
+    ) -> Body:
+        return self.create("price", **shapes.price(product_id, amount, currency, interval))
+
     def save(self, body: Body) -> Body:
         """Add an object, or mark it as changed."""
         self.store.put(body["object"], body["id"], body)
@@ -61,6 +82,10 @@ class StripeState:
 
     def shown(self, subscription: Subscription) -> Body:
         return shapes.subscription(subscription, self.store.get("price", subscription.price))
+
+    def wire(self, value: Any) -> Body:
+        """A stored object as the API shows it."""
+        return self.shown(value) if isinstance(value, Subscription) else cast("Body", value)
 
     def emit_subscription(self, kind: str, subscription: Subscription) -> None:
         self.emit(f"customer.subscription.{kind}", self.shown(subscription))
@@ -82,11 +107,20 @@ class StripeState:
 
     def charge(self, intent: Body, card: Card) -> bool:
         """Charge a payment intent and emit the events."""
-        now = self.store.now
         failure: Body | None = None
         if card != "success":
             failure = cast("Body", declined(card).body["error"])
-        charge = self.save(shapes.charge(self.store.new_id("charge"), now, intent, failure))
+        charge = self.create(
+            "charge",
+            **{name: intent[name] for name in ("amount", "currency", "customer", "metadata")},
+            amount_captured=0 if failure else intent["amount"],
+            captured=failure is None,
+            failure_code=failure["code"] if failure else None,
+            failure_message=failure["message"] if failure else None,
+            paid=failure is None,
+            payment_intent=intent["id"],
+            status="failed" if failure else "succeeded",
+        )
         intent["latest_charge"] = charge["id"]
         if failure is not None:
             intent |= {"status": "requires_payment_method", "last_payment_error": failure}
@@ -104,13 +138,25 @@ class StripeState:
         self.emit("payment_intent.succeeded", intent)
         return True
 
-    def new_intent(
-        self, amount: int, currency: str, customer: str | None, form: dict[str, Any]
+    def create_intent(
+        self,
+        amount: int,
+        currency: str,
+        customer: str | None,
+        metadata: dict[str, str] | None = None,
+        transfer_group: str | None = None,
     ) -> Body:
-        intent = shapes.payment_intent(
-            self.store.new_id("payment_intent"), self.store.now, amount, currency, customer, form
+        intent_id = self.store.new_id("payment_intent")
+        intent = self.create(
+            "payment_intent",
+            intent_id,
+            amount=amount,
+            client_secret=f"{intent_id}_secret_{intent_id[-8:]}",
+            currency=currency,
+            customer=customer,
+            metadata=metadata or {},
+            transfer_group=transfer_group,
         )
-        self.save(intent)
         self.emit("payment_intent.created", intent)
         return intent
 
