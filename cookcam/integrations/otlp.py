@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -48,13 +48,9 @@ class OtlpExporter:
         for pair in [] if headers is None else headers.reveal().split(","):
             name, _, value = pair.partition("=")
             named[name.strip()] = value.strip()
-        exporter = OtlpExporter(
-            f"{endpoint.rstrip('/')}/v1/traces", named, resource, LazyHttpClient(_make_client)
-        )
-        try:
-            yield exporter
-        finally:
-            await exporter._http.aclose()
+        url = f"{endpoint.rstrip('/')}/v1/traces"
+        async with aclosing(LazyHttpClient(_make_client)) as http:
+            yield OtlpExporter(url, named, resource, http)
 
     async def write(self, spans: Sequence[bytes]) -> None:
         """Send spans of `encode_span`. Raises ServiceUnavailable unless they were accepted."""

@@ -125,6 +125,8 @@ class ProviderCallPolicy:
 class ProviderHttpClient:
     """An HTTP client for a provider's API, opened by the first request, in a thread.
 
+    Open it with `contextlib.aclosing`.
+
     `http2` is for an API that requires it; it is then used without negotiation, with or without
     TLS.
     """
@@ -148,7 +150,7 @@ class ProviderHttpClient:
         except httpx.HTTPError:
             raise ProviderUnavailable from None
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._client.aclose()
 
     def _open(self) -> httpx.AsyncClient:

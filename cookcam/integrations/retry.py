@@ -6,10 +6,12 @@ A call that cannot be repeated safely has a policy of one attempt, with a deadli
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
+import structlog
 import trio
 from attrs import frozen
 
@@ -63,3 +65,17 @@ class RetryPolicy:
                     await trio.sleep(jitter(delay))
             return await attempt_once()
         raise ServiceTimeout
+
+
+@contextmanager
+def log_outage(event: str, **fields: str) -> Generator[None]:
+    """Log `event` with the seconds it took when the block raises ServiceUnavailable."""
+    started_at = trio.current_time()
+    try:
+        yield
+    except ServiceUnavailable as error:
+        seconds = round(trio.current_time() - started_at, 3)
+        structlog.get_logger(__name__).warning(
+            event, **fields, kind=type(error).__name__, seconds=seconds
+        )
+        raise

@@ -11,20 +11,20 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
 import trio
-from attrs import Factory, define, field, frozen
+from attrs import define, field, frozen
 
 from cookcam.config.readers import Secret
 from cookcam.errors import RetryLater, ServiceAuthError, ServiceError, ServiceUnavailable
 from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.http_client import LazyHttpClient, send_traceparent
-from cookcam.integrations.retry import RetryPolicy
+from cookcam.integrations.retry import RetryPolicy, log_outage
 from cookcam.integrations.trust import trusted
 
 if TYPE_CHECKING:
@@ -102,19 +102,10 @@ class Usda:
     key, and ServiceError for an unexpected response.
     """
 
-    _base_url: str
-    _api_key: Secret
-    budget: HourlyBudget = field(factory=HourlyBudget)
-    _policy: RetryPolicy = READ
-    _breaker: CircuitBreaker | None = None
-    _http: LazyHttpClient = field(
-        default=Factory(
-            lambda usda: LazyHttpClient(partial(_new_connections, usda._base_url, usda._api_key)),
-            takes_self=True,
-        ),
-        init=False,
-        repr=False,
-    )
+    budget: HourlyBudget
+    _policy: RetryPolicy
+    _breaker: CircuitBreaker | None
+    _http: LazyHttpClient
 
     @classmethod
     @asynccontextmanager
@@ -128,11 +119,9 @@ class Usda:
         breaker: CircuitBreaker | None = None,
     ) -> AsyncGenerator[Usda]:
         """Open a client of the service at `base_url`; without a key it uses `DEMO_KEY`."""
-        client = cls(base_url, api_key or DEMO_KEY, budget or HourlyBudget(), policy, breaker)
-        try:
-            yield client
-        finally:
-            await client._http.aclose()
+        new_connections = partial(_new_connections, base_url, api_key or DEMO_KEY)
+        async with aclosing(LazyHttpClient(new_connections)) as http:
+            yield cls(budget or HourlyBudget(), policy, breaker, http)
 
     async def search(self, params: Mapping[str, str | int]) -> dict[str, Any]:
         """Call `GET /foods/search` with `query`, `pageSize` etc. Returns the body unchanged."""
@@ -156,18 +145,10 @@ class Usda:
             raise _rejection(status)
 
     async def _get(self, path: str, params: Mapping[str, str | int]) -> dict[str, Any] | None:
-        started_at = trio.current_time()
-        try:
+        with log_outage("USDA does not answer"):
             status, content = await self._policy.call(
                 lambda: self._once(path, params), self._breaker
             )
-        except ServiceUnavailable as error:
-            structlog.get_logger(__name__).warning(
-                "USDA does not answer",
-                kind=type(error).__name__,
-                seconds=round(trio.current_time() - started_at, 3),
-            )
-            raise
         if status == 404:
             return None
         if status != 200:

@@ -145,8 +145,8 @@ class TestBothServices:
             assert len(both.fake.access_tokens) == 1
             both.fake.behaviour.revoked.update(both.fake.access_tokens)
         else:
-            assert both.apns._tokens._token is not None
-            both.fake.behaviour.revoked.add(both.apns._tokens._token)
+            assert both.apns.tokens._token is not None
+            both.fake.behaviour.revoked.add(both.apns.tokens._token)
         assert (await send(service, TOKENS[provider], MESSAGE)).verdict == "sent"
 
     async def test_rejected_connection_is_an_outage(self, provider: str, keys: Keys):

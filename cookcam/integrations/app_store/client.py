@@ -6,7 +6,7 @@ It imports Apple's library, which takes some tenths of a second, in a thread on 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -52,9 +52,9 @@ class AppStore:
     """
 
     settings: AppStoreSettings
-    calls: ProviderCallPolicy = field(factory=ProviderCallPolicy)
+    calls: ProviderCallPolicy
+    _http: ProviderHttpClient
     _signatures: Signatures = field(init=False)
-    _http: ProviderHttpClient = field(factory=ProviderHttpClient, init=False)
     _apis: dict[Environment, AsyncAppStoreServerAPIClient] = field(
         factory=dict["Environment", "AsyncAppStoreServerAPIClient"], init=False, repr=False
     )
@@ -68,11 +68,8 @@ class AppStore:
     async def open(
         cls, settings: AppStoreSettings, calls: ProviderCallPolicy | None = None
     ) -> AsyncGenerator[AppStore]:
-        store = cls(settings, calls or ProviderCallPolicy())
-        try:
-            yield store
-        finally:
-            await store._http.close()
+        async with aclosing(ProviderHttpClient()) as http:
+            yield cls(settings, calls or ProviderCallPolicy(), http)
 
     async def verify(
         self, receipt: str, product_id: str | None, known: Callable[[str], bool]

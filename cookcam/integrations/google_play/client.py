@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import quote
@@ -78,13 +78,9 @@ class GooglePlay:
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[GooglePlay]:
         """`clock` returns the seconds since 1970 for the assertions."""
-        http = ProviderHttpClient()
-        tokens = access_tokens(key, http, clock)
-        play = cls(api_url, certs_url, package, calls or ProviderCallPolicy(), http, tokens)
-        try:
-            yield play
-        finally:
-            await http.close()
+        async with aclosing(ProviderHttpClient()) as http:
+            tokens = access_tokens(key, http, clock)
+            yield cls(api_url, certs_url, package, calls or ProviderCallPolicy(), http, tokens)
 
     async def subscription(self, token: str, known: Callable[[str], bool]) -> GoogleSubscription:
         """The current state of a purchase token. `known` tells whether a product is ours."""

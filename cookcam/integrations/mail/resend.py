@@ -8,7 +8,7 @@ repeat addresses.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from email.utils import formataddr
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,11 +58,9 @@ class Resend:
             "Authorization": f"Bearer {api_key.reveal()}",
             "Content-Type": "application/json",
         }
-        http, address = ProviderHttpClient(), formataddr((sender_name, sender))
-        try:
+        address = formataddr((sender_name, sender))
+        async with aclosing(ProviderHttpClient()) as http:
             yield cls(f"{url}/emails", address, calls or ProviderCallPolicy(), headers, http)
-        finally:
-            await http.close()
 
     async def send(self, mail: Mail) -> None:
         """`MailService` says what it raises."""

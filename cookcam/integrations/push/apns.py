@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
@@ -24,7 +24,8 @@ from cookcam.integrations.provider_calls import (
     ProviderHttpClient,
     ProviderMisconfigured,
 )
-from cookcam.integrations.push.models import SENT, PushMessage, PushResult
+from cookcam.integrations.push.models import PushMessage, PushResult
+from cookcam.integrations.push.token_service import TokenPushService
 
 if TYPE_CHECKING:
     import httpx
@@ -50,16 +51,13 @@ class ApnsKey:
 
 
 @define(eq=False)
-class Apns:
+class Apns(TokenPushService):
     """Sends to Apple devices that have the app `topic`. `PushService` says what `send` raises."""
 
-    max_batch: ClassVar[int] = 1
+    provider = "apns"
 
     url: str
     topic: str
-    calls: ProviderCallPolicy
-    _http: ProviderHttpClient
-    _tokens: BearerTokens
 
     @classmethod
     @asynccontextmanager
@@ -77,36 +75,35 @@ class Apns:
         async def create_token() -> str:
             return await trio.to_thread.run_sync(_sign, key, int(clock()))
 
-        http, tokens = ProviderHttpClient(http2=True), BearerTokens(create_token, TOKEN_LIFETIME)
-        try:
-            yield cls(url, topic, calls or ProviderCallPolicy(), http, tokens)
-        finally:
-            await http.close()
+        tokens = BearerTokens(create_token, TOKEN_LIFETIME)
+        async with aclosing(ProviderHttpClient(http2=True)) as http:
+            yield cls(calls or ProviderCallPolicy(), http, tokens, url, topic)
 
     async def send(self, messages: Sequence[PushMessage]) -> Sequence[PushResult]:
-        (message,) = messages
-        if not _TOKEN.fullmatch(message.token):
+        if any(not _TOKEN.fullmatch(message.token) for message in messages):
             return [PushResult("gone", "BadDeviceToken")]
-        result = await self.calls.within(
-            lambda: self.calls.call(lambda: self._send_once(message)), "apns"
-        )
-        return [result]
+        return await super().send(messages)
 
-    async def _send_once(self, message: PushMessage) -> PushResult:
+    async def request(self, message: PushMessage, token: str) -> httpx.Response:
         alert = {"title": message.title, "body": message.body}
         content = orjson.dumps({"aps": {"alert": alert, "sound": message.sound}, **message.data})
+        headers = _headers(self.topic, message, token)
+        url = f"{self.url}/3/device/{message.token}"
+        return await self.http.request("POST", url, content=content, headers=headers)
 
-        async def send(bearer: str) -> httpx.Response:
-            headers = _headers(self.topic, message, bearer)
-            url = f"{self.url}/3/device/{message.token}"
-            return await self._http.request("POST", url, content=content, headers=headers)
+    def is_token_rejected(self, response: httpx.Response) -> bool:
+        return response.status_code == 403 and _reason(response) == "ExpiredProviderToken"
 
-        response = await self._tokens.send(send, _is_token_rejected)
-        return SENT if response.status_code == 200 else _rejected(response)
-
-
-def _is_token_rejected(response: httpx.Response) -> bool:
-    return response.status_code == 403 and _reason(response) == "ExpiredProviderToken"
+    def rejected(self, response: httpx.Response) -> PushResult:
+        reason = _reason(response)
+        if reason in GONE:
+            return PushResult("gone", reason)
+        if response.status_code in (400, 413) and reason not in ("", "BadTopic", "MissingTopic"):
+            return PushResult("refused", reason)
+        structlog.get_logger(__name__).error(
+            "APNs rejected our request", status=response.status_code, code=reason
+        )
+        raise ProviderMisconfigured
 
 
 def _sign(key: ApnsKey, now: int) -> str:
@@ -136,19 +133,6 @@ def _headers(topic: str, message: PushMessage, token: str) -> dict[str, str]:
         "apns-collapse-id": message.id,
         "content-type": "application/json",
     }
-
-
-def _rejected(response: httpx.Response) -> PushResult:
-    """Raises ProviderMisconfigured for errors of our key or settings."""
-    reason = _reason(response)
-    if reason in GONE:
-        return PushResult("gone", reason)
-    if response.status_code in (400, 413) and reason not in ("", "BadTopic", "MissingTopic"):
-        return PushResult("refused", reason)
-    structlog.get_logger(__name__).error(
-        "APNs rejected our request", status=response.status_code, code=reason
-    )
-    raise ProviderMisconfigured
 
 
 def _reason(response: httpx.Response) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import orjson
@@ -61,11 +61,8 @@ class Expo:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if access_token is not None:
             headers["Authorization"] = f"Bearer {access_token.reveal()}"
-        http = ProviderHttpClient()
-        try:
+        async with aclosing(ProviderHttpClient()) as http:
             yield cls(f"{url}/--/api/v2/push", calls or ProviderCallPolicy(), headers, http)
-        finally:
-            await http.close()
 
     async def send(self, messages: Sequence[PushMessage]) -> Sequence[PushResult]:
         valid = [message for message in messages if _TOKEN.fullmatch(message.token)]

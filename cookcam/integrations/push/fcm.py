@@ -6,23 +6,23 @@ Source: Google's reference of `projects.messages.send` and of the error codes of
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
 from attrs import define
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.bearer_tokens import BearerTokens
 from cookcam.integrations.google_play.access import access_tokens
 from cookcam.integrations.provider_calls import (
     ProviderCallPolicy,
     ProviderHttpClient,
     ProviderMisconfigured,
 )
-from cookcam.integrations.push.models import SENT, PushMessage, PushResult
+from cookcam.integrations.push.models import PushMessage, PushResult
+from cookcam.integrations.push.token_service import TokenPushService
 
 if TYPE_CHECKING:
     import httpx
@@ -35,15 +35,12 @@ OF_ANOTHER = "SENDER_ID_MISMATCH"
 
 
 @define(eq=False)
-class Fcm:
+class Fcm(TokenPushService):
     """Sends to Android devices. `PushService` says what `send` raises."""
 
-    max_batch: ClassVar[int] = 1
+    provider = "fcm"
 
     url: str
-    calls: ProviderCallPolicy
-    _http: ProviderHttpClient
-    _tokens: BearerTokens
 
     @classmethod
     @asynccontextmanager
@@ -57,32 +54,31 @@ class Fcm:
     ) -> AsyncGenerator[Fcm]:
         """`key` is the JSON text of a service account, which names the project."""
         project = orjson.loads(key.reveal())["project_id"]
-        url, http = f"{api_url}/v1/projects/{project}/messages:send", ProviderHttpClient()
-        tokens = access_tokens(key, http, clock, SCOPE)
-        try:
-            yield cls(url, calls or ProviderCallPolicy(), http, tokens)
-        finally:
-            await http.close()
+        url = f"{api_url}/v1/projects/{project}/messages:send"
+        async with aclosing(ProviderHttpClient()) as http:
+            tokens = access_tokens(key, http, clock, SCOPE)
+            yield cls(calls or ProviderCallPolicy(), http, tokens, url)
 
-    async def send(self, messages: Sequence[PushMessage]) -> Sequence[PushResult]:
-        (message,) = messages
+    async def request(self, message: PushMessage, token: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         content = _content(message)
-        result = await self.calls.within(
-            lambda: self.calls.call(lambda: self._send_once(content)), "fcm"
-        )
-        return [result]
+        return await self.http.request("POST", self.url, content=content, headers=headers)
 
-    async def _send_once(self, content: bytes) -> PushResult:
-        async def send(token: str) -> httpx.Response:
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            return await self._http.request("POST", self.url, content=content, headers=headers)
+    def is_token_rejected(self, response: httpx.Response) -> bool:
+        return response.status_code == 401 and "THIRD_PARTY_AUTH_ERROR" not in _codes(response)
 
-        response = await self._tokens.send(send, _is_token_rejected)
-        return SENT if response.status_code == 200 else _rejected(response)
-
-
-def _is_token_rejected(response: httpx.Response) -> bool:
-    return response.status_code == 401 and "THIRD_PARTY_AUTH_ERROR" not in _codes(response)
+    def rejected(self, response: httpx.Response) -> PushResult:
+        codes = _codes(response)
+        if UNREGISTERED in codes:
+            return PushResult("gone", UNREGISTERED)
+        if OF_ANOTHER in codes:
+            return PushResult("refused", OF_ANOTHER)
+        if response.status_code == 400 and "message.token" in codes:
+            return PushResult("gone", "INVALID_TOKEN")
+        if response.status_code == 400:
+            return PushResult("refused", "INVALID_ARGUMENT")
+        structlog.get_logger(__name__).error("FCM rejected our key", status=response.status_code)
+        raise ProviderMisconfigured
 
 
 def _content(message: PushMessage) -> bytes:
@@ -102,21 +98,6 @@ def _content(message: PushMessage) -> bytes:
             }
         }
     )
-
-
-def _rejected(response: httpx.Response) -> PushResult:
-    """Raises ProviderMisconfigured for errors of our key or settings."""
-    codes = _codes(response)
-    if UNREGISTERED in codes:
-        return PushResult("gone", UNREGISTERED)
-    if OF_ANOTHER in codes:
-        return PushResult("refused", OF_ANOTHER)
-    if response.status_code == 400 and "message.token" in codes:
-        return PushResult("gone", "INVALID_TOKEN")
-    if response.status_code == 400:
-        return PushResult("refused", "INVALID_ARGUMENT")
-    structlog.get_logger(__name__).error("FCM rejected our key", status=response.status_code)
-    raise ProviderMisconfigured
 
 
 def _codes(response: httpx.Response) -> set[str]:

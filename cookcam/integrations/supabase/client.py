@@ -14,13 +14,12 @@ thread.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
-import trio
-from attrs import define, field
+from attrs import define
 
 from cookcam.config.readers import Secret
 from cookcam.errors import (
@@ -36,7 +35,7 @@ from cookcam.errors import (
 )
 from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.http_client import LazyHttpClient, send_traceparent
-from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
+from cookcam.integrations.retry import RetryPolicy, ServiceTimeout, log_outage
 from cookcam.integrations.supabase.auth_errors import (
     AccountExists,
     AuthRejected,
@@ -74,12 +73,10 @@ class SupabaseAuth:
     _url: str
     _anon_key: Secret
     _service_role_key: Secret
-    _once: RetryPolicy = ONCE
-    _read: RetryPolicy = READ
-    _breaker: CircuitBreaker | None = None
-    _http: LazyHttpClient = field(
-        factory=lambda: LazyHttpClient(_new_connections), init=False, repr=False
-    )
+    _once: RetryPolicy
+    _read: RetryPolicy
+    _breaker: CircuitBreaker | None
+    _http: LazyHttpClient
 
     @classmethod
     @asynccontextmanager
@@ -98,11 +95,8 @@ class SupabaseAuth:
         `once` is the policy for writes, `read` the retry policy for reads.
         """
         url = f"{supabase_url}/auth/v1"
-        provider = cls(url, anon_key, service_role_key, once, read, breaker)
-        try:
-            yield provider
-        finally:
-            await provider._http.aclose()
+        async with aclosing(LazyHttpClient(_new_connections)) as http:
+            yield cls(url, anon_key, service_role_key, once, read, breaker, http)
 
     async def warm_up(self) -> None:
         """Import the library ahead of the first call."""
@@ -291,16 +285,8 @@ class SupabaseAuth:
                 failure = ServiceError()
             raise failure
 
-        started_at = trio.current_time()
-        try:
+        with log_outage("identity provider does not answer"):
             return await (policy or self._once).call(once, self._breaker)
-        except ServiceUnavailable as error:
-            structlog.get_logger(__name__).warning(
-                "identity provider does not answer",
-                kind=type(error).__name__,
-                seconds=round(trio.current_time() - started_at, 3),
-            )
-            raise
 
     async def _send(
         self,

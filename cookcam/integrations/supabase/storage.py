@@ -7,14 +7,14 @@ pool. Importing the library takes a quarter of a second, so the first call does 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define
 
 from cookcam.config.readers import Secret
 from cookcam.errors import (
@@ -28,7 +28,7 @@ from cookcam.errors import (
 )
 from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.http_client import LazyHttpClient, send_traceparent
-from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
+from cookcam.integrations.retry import RetryPolicy, ServiceTimeout, log_outage
 from cookcam.integrations.trust import trusted
 
 if TYPE_CHECKING:
@@ -82,12 +82,10 @@ class Storage:
 
     _url: str
     _key: Secret
-    _write: RetryPolicy = WRITE
-    _read: RetryPolicy = READ
-    _breaker: CircuitBreaker | None = None
-    _http: LazyHttpClient = field(
-        factory=lambda: LazyHttpClient(_new_connections), init=False, repr=False
-    )
+    _write: RetryPolicy
+    _read: RetryPolicy
+    _breaker: CircuitBreaker | None
+    _http: LazyHttpClient
 
     @classmethod
     @asynccontextmanager
@@ -104,11 +102,9 @@ class Storage:
 
         Connects on the first call. `write` and `read` are the retry policies of the operations.
         """
-        storage = cls(f"{supabase_url}/storage/v1/", service_role_key, write, read, breaker)
-        try:
-            yield storage
-        finally:
-            await storage._http.aclose()
+        url = f"{supabase_url}/storage/v1/"
+        async with aclosing(LazyHttpClient(_new_connections)) as http:
+            yield cls(url, service_role_key, write, read, breaker, http)
 
     async def put(self, bucket: Bucket, key: str, content: bytes, content_type: str = JPEG) -> None:
         """Store a new object. `key` must be new, as from `new_key`.
@@ -209,17 +205,8 @@ class Storage:
                 failure = _app_error_from(error)
             raise failure
 
-        started_at = trio.current_time()
-        try:
+        with log_outage("storage does not answer", operation=what):
             return await policy.call(once, self._breaker)
-        except ServiceUnavailable as error:
-            structlog.get_logger(__name__).warning(
-                "storage does not answer",
-                operation=what,
-                kind=type(error).__name__,
-                seconds=round(trio.current_time() - started_at, 3),
-            )
-            raise
 
 
 def _new_connections() -> httpx.AsyncClient:
