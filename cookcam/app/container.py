@@ -372,7 +372,7 @@ class Container:
 
     # Food and recipes
 
-    recipes = built(lambda c: Recipes(RecipeStore(c.database), c.profiles, c.cache))
+    recipes = built(lambda c: Recipes(RecipeStore(c.database), c.cache))
     ingredients = built(lambda c: Ingredients(IngredientStore(c.database), c.clients.usda, c.cache))
     smart_nutrition = built(lambda c: SmartNutritionService(c.ingredients, c.cache))
 

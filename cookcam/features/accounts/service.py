@@ -124,10 +124,6 @@ class Profiles:
             },
         )
 
-    async def cards(self, user_ids: Iterable[UUID]) -> Mapping[UUID, PublicCard]:
-        """`PublicCards.of`."""
-        return await PublicCards(self.store).of(user_ids)
-
     async def create(self, user_id: UUID, email: str | None, name: str | None) -> None:
         """Create the row unless it exists. Raises NotFound for an unknown account."""
         try:

@@ -93,7 +93,7 @@ class TestCreate:
         assert row["ingredients"] == row["instructions"] == row["tags"] == []
         assert row["description"] is row["prep_time"] is row["image_url"] is None
         assert row["rating_avg"] == 0
-        assert isinstance(row["rating_avg"], float)
+        assert type(row["rating_avg"]) in (int, float)
         assert row["created_at"].endswith("Z")
 
     async def test_every_field_is_stored_and_returned_in_both_spellings(self, ann: ApiUser):
@@ -491,8 +491,8 @@ class TestChange:
 class Unchecked(Recipes):
     """The service without its ownership check: every caller counts as the author."""
 
-    async def _own(self, writer: Identity, recipe_id: UUID) -> Recipe:
-        recipe = await self.store.find(writer, recipe_id)
+    async def require_own(self, author: Identity, recipe_id: UUID) -> Recipe:
+        recipe = await self.store.find(author, recipe_id)
         if recipe is None:
             raise NotFound
         return recipe
@@ -505,7 +505,7 @@ class TestRowLevelSecurity:
     async def unchecked(self, database_url: str) -> AsyncIterator[Server]:
         def replace(built: Container) -> dict[str, Any]:
             store = RecipeStore(built.database)
-            return {"recipes": Unchecked(store, built.profiles, built.cache)}
+            return {"recipes": Unchecked(store, built.cache)}
 
         async with open_server(database_url, replace=replace) as opened:
             yield opened
@@ -523,12 +523,12 @@ class TestRowLevelSecurity:
         row = await publish(ann, "Ann's own")
         async with server.database.transaction_as(SERVICE) as tx:
             written = await tx.fetch_one(
-                Recipe,
+                dict,
                 UPDATE,
                 recipe_id=UUID(row["id"]),
                 **_values(RecipeContent(title="Anybody's")),
             )
-        assert written.title == "Anybody's"
+        assert written["title"] == "Anybody's"
 
     async def test_recipe_cannot_be_created_for_another_author(
         self, server: Server, ann: ApiUser, bob: ApiUser

@@ -1,4 +1,4 @@
-"""Recipes: stored rows, views of them, list queries and content to write."""
+"""Recipes: stored rows, their JSON, list queries and content to write."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from attrs import frozen
-
-from cookcam.features.accounts.models import PublicCard
 
 Difficulty = Literal["easy", "medium", "hard"]
 
@@ -21,9 +19,6 @@ DIFFICULTIES: dict[str, Difficulty] = {
     "advanced": "hard",
 }
 """The spellings that clients send, and the stored spelling of each."""
-
-MAX_AGE_SCORE = 50.0
-"""The maximum trending score of a recipe without views, saves or ratings."""
 
 
 class RecipeIngredient(TypedDict):
@@ -88,11 +83,6 @@ class Recipe:
     recipe_ingredients: list[dict[str, Any]]
 
     @property
-    def is_trending(self) -> bool:
-        """Whether the score exceeds what the age of the recipe alone can give."""
-        return self.trending_score > MAX_AGE_SCORE
-
-    @property
     def steps(self) -> list[Any]:
         """The detailed steps where they are stored, otherwise the instructions' texts."""
         steps: object = (self.ai_metadata or {}).get("steps")
@@ -101,13 +91,11 @@ class Recipe:
 
 
 @frozen
-class RecipeView:
-    """A recipe for one signed-in reader, with its author's card."""
+class RecipeJson:
+    """A recipe for one reader, as the JSON object that responses show."""
 
-    recipe: Recipe
-    creator: PublicCard | None
-    own: bool
-    favorited: bool
+    json: str
+    is_published: bool
 
 
 @frozen

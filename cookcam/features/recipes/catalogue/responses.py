@@ -6,16 +6,18 @@ Rows contain both spellings that clients read: the column names and the app's al
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict, cast
 from uuid import UUID
 
+import orjson
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cookcam.features.recipes.catalogue.models import (
     RecipeIngredient,
+    RecipeJson,
     RecipeStep,
-    RecipeView,
 )
+from cookcam.http import EncodedJson
 
 
 class RecipeCreator(Struct):
@@ -157,10 +159,6 @@ class RecipeRow(Struct, kw_only=True):
     is_favorited: bool | UnsetType = UNSET
     ai_metadata: RecipeMetadata | UnsetType | None = UNSET
 
-    @classmethod
-    def of(cls, view: RecipeView) -> RecipeRow:
-        return cls(**_fields(view))
-
 
 class RecipeResponse(Struct):
     success: bool
@@ -172,10 +170,6 @@ class RecipeWriteResponse(RecipeRow, kw_only=True):
 
     success: bool
     data: RecipeRow
-
-    @classmethod
-    def of(cls, view: RecipeView) -> RecipeWriteResponse:
-        return cls(success=True, data=RecipeRow.of(view), **_fields(view))
 
 
 class RecipePagination(Struct, rename={"total_pages": "totalPages"}):
@@ -204,43 +198,11 @@ class RecipeDeletionResponse(Struct):
     message: str
 
 
-def _fields(view: RecipeView) -> dict[str, Any]:
-    recipe, card = view.recipe, view.creator
-    times = [minutes for minutes in (recipe.prep_time, recipe.cook_time) if minutes is not None]
-    return {
-        "id": recipe.id,
-        "title": recipe.title,
-        "description": recipe.description,
-        "cuisine": recipe.cuisine,
-        "cuisine_type": recipe.cuisine,
-        "image_url": recipe.image_url,
-        "prep_time": recipe.prep_time,
-        "prep_time_minutes": recipe.prep_time,
-        "cook_time": recipe.cook_time,
-        "cook_time_minutes": recipe.cook_time,
-        "total_time_minutes": sum(times) if times else None,
-        "difficulty": recipe.difficulty,
-        "servings": recipe.servings,
-        "ingredients": recipe.ingredients,
-        "instructions": recipe.steps,
-        "tags": recipe.tags,
-        "nutrition": recipe.nutrition,
-        "nutrition_info": recipe.nutrition,
-        "created_by": recipe.created_by,
-        "creator": card and RecipeCreator(card.id, card.name, card.avatar_url, card.level),
-        "creator_name": card and card.name,
-        "is_generated": recipe.is_generated,
-        "is_published": recipe.is_published,
-        "is_featured": recipe.is_featured,
-        "is_trending": recipe.is_trending,
-        "view_count": recipe.view_count,
-        "saves_count": recipe.saves_count,
-        "rating_avg": recipe.rating_avg,
-        "rating_count": recipe.rating_count,
-        "trending_score": recipe.trending_score,
-        "created_at": recipe.created_at,
-        "updated_at": recipe.updated_at,
-        "recipe_ingredients": recipe.recipe_ingredients,
-        "is_favorited": view.favorited,
-        "ai_metadata": recipe.ai_metadata if view.own else UNSET,
-    }
+def recipe_row(recipe: RecipeJson) -> RecipeRow:
+    """The row as parsed JSON, for a response that holds more than the row."""
+    return cast("RecipeRow", orjson.loads(recipe.json))
+
+
+def write_response(recipe: RecipeJson) -> EncodedJson:
+    """The JSON of a RecipeWriteResponse."""
+    return EncodedJson(f'{{"success":true,"data":{recipe.json},{recipe.json[1:]}')

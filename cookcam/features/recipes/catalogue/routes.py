@@ -18,6 +18,7 @@ from cookcam.features.recipes.catalogue.responses import (
     RecipePagination,
     RecipeResponse,
     RecipeWriteResponse,
+    write_response,
 )
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
 from cookcam.http import (
@@ -87,24 +88,20 @@ def _write_routes(bp: Routes, recipes: Recipes) -> None:
     @signed_in
     @document_failures(409)
     @validate_request(NewRecipeRequest)
-    @validate_response(RecipeWriteResponse, 201)
-    async def create_recipe(
-        caller: Identity, data: NewRecipeRequest
-    ) -> tuple[RecipeWriteResponse, int]:
+    @document_response(RecipeWriteResponse, 201)
+    async def create_recipe(caller: Identity, data: NewRecipeRequest) -> tuple[EncodedJson, int]:
         """Create a recipe. A title is unique per author, ignoring case."""
-        return RecipeWriteResponse.of(await recipes.add(caller, data.content())), 201
+        return write_response(await recipes.add(caller, data.content())), 201
 
     @bp.put("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to update recipe")
     @signed_in
     @document_failures(409)
     @validate_request(RecipeRequest, no_field_message="No fields to update")
-    @validate_response(RecipeWriteResponse)
-    async def change_recipe(
-        caller: Identity, recipe_id: str, data: RecipeRequest
-    ) -> RecipeWriteResponse:
+    @document_response(RecipeWriteResponse)
+    async def change_recipe(caller: Identity, recipe_id: str, data: RecipeRequest) -> EncodedJson:
         """Change fields of the caller's recipe."""
-        return RecipeWriteResponse.of(await recipes.change(caller, _id(recipe_id), data.content()))
+        return write_response(await recipes.change(caller, _id(recipe_id), data.content()))
 
     @bp.delete("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to delete recipe")

@@ -15,15 +15,14 @@ from attrs import asdict, evolve, frozen
 from cookcam.cache import HOUR, SHORT, Cache
 from cookcam.database import Transaction
 from cookcam.errors import AppError, NotFound
-from cookcam.features.accounts.service import Profiles
 from cookcam.features.recipes.catalogue.models import (
     GeneratedContent,
     Recipe,
     RecipeContent,
+    RecipeJson,
     RecipeQuery,
-    RecipeView,
 )
-from cookcam.features.recipes.catalogue.store import RecipeJson, RecipeStore
+from cookcam.features.recipes.catalogue.store import RecipeStore
 from cookcam.identity import Identity
 
 LISTS, VIEWED = "recipes:list", "recipes:viewed"
@@ -48,7 +47,6 @@ class Recipes:
     """
 
     store: RecipeStore
-    profiles: Profiles
     cache: Cache
 
     async def page(self, reader: Identity | None, query: RecipeQuery) -> tuple[str, int]:
@@ -64,14 +62,21 @@ class Recipes:
             raise recipe_not_found()
         return recipe
 
-    async def get(self, reader: Identity, recipe_id: UUID) -> RecipeView:
-        """The recipe with its author's card. Raises NotFound as `get_json` does."""
-        return await self._view(reader, await self.require(reader, recipe_id))
+    async def list_json(self, reader: Identity, recipe_ids: Sequence[UUID]) -> list[RecipeJson]:
+        """The recipes that the reader may see, in the order of the ids."""
+        return await self.store.list_json(reader, recipe_ids)
 
     async def require(self, reader: Identity | None, recipe_id: UUID) -> Recipe:
-        """The row without the author's card. Raises NotFound as `get_json` does."""
+        """The row of a recipe. Raises NotFound as `get_json` does."""
         recipe = await self.store.find(reader, recipe_id)
         if recipe is None:
+            raise recipe_not_found()
+        return recipe
+
+    async def require_own(self, author: Identity, recipe_id: UUID) -> Recipe:
+        """The row of the author's recipe. Raises NotFound for any other."""
+        recipe = await self.require(author, recipe_id)
+        if recipe.created_by != author.user_id:
             raise recipe_not_found()
         return recipe
 
@@ -96,12 +101,12 @@ class Recipes:
         """Invalidate cached counts: an author or a recipe was hidden, or is visible again."""
         await self.cache.drop_all(LISTS)
 
-    async def add(self, author: Identity, content: RecipeContent) -> RecipeView:
+    async def add(self, author: Identity, content: RecipeContent) -> RecipeJson:
         """Raises DuplicateEntry when the author has a recipe of that title, ignoring case."""
         recipe = await self.store.add(author, content)
         if recipe.is_published:
             await self.cache.drop_all(LISTS)
-        return await self._view(author, recipe)
+        return recipe
 
     async def add_generated(
         self, tx: Transaction, author: Identity, recipes: Sequence[GeneratedContent]
@@ -115,36 +120,21 @@ class Recipes:
         """The author's first generated recipe whose metadata contains `metadata`."""
         return await self.store.find_generated(tx, author, metadata)
 
-    async def views(self, reader: Identity, recipes: list[Recipe]) -> list[RecipeView]:
-        """The recipes with their authors' cards and the reader's favourites."""
-        cards = await self.profiles.cards(
-            recipe.created_by for recipe in recipes if recipe.created_by is not None
-        )
-        favorites = await self.store.favorites(reader, [recipe.id for recipe in recipes])
-        return [
-            RecipeView(
-                recipe,
-                creator=cards.get(recipe.created_by) if recipe.created_by else None,
-                own=recipe.created_by == reader.user_id,
-                favorited=recipe.id in favorites,
-            )
-            for recipe in recipes
-        ]
-
-    async def change(self, writer: Identity, recipe_id: UUID, content: RecipeContent) -> RecipeView:
+    async def change(self, writer: Identity, recipe_id: UUID, content: RecipeContent) -> RecipeJson:
         """Update the fields that are present in `content`. Raises NotFound, DuplicateEntry."""
-        recipe = await self._own(writer, recipe_id)
-        if not content.is_empty:
-            try:
-                recipe = await self.store.change(writer, recipe_id, content)
-            except NotFound:
-                raise recipe_not_found() from None
-            await self.cache.drop_all(LISTS)
-        return await self._view(writer, recipe)
+        await self.require_own(writer, recipe_id)
+        if content.is_empty:
+            return await self.get_json(writer, recipe_id)
+        try:
+            recipe = await self.store.change(writer, recipe_id, content)
+        except NotFound:
+            raise recipe_not_found() from None
+        await self.cache.drop_all(LISTS)
+        return recipe
 
     async def delete(self, writer: Identity, recipe_id: UUID) -> None:
         """Raises NotFound."""
-        await self._own(writer, recipe_id)
+        await self.require_own(writer, recipe_id)
         if not await self.store.delete(writer, recipe_id):
             raise recipe_not_found()
         await self.cache.drop_all(LISTS)
@@ -155,14 +145,3 @@ class Recipes:
         return await self.cache.get_or(
             LISTS, key, SHORT, lambda: self.store.count_published(filters)
         )
-
-    async def _own(self, writer: Identity, recipe_id: UUID) -> Recipe:
-        """The writer's own recipe. Raises NotFound for another author's as for a missing one."""
-        recipe = await self.store.find(writer, recipe_id)
-        if recipe is None or recipe.created_by != writer.user_id:
-            raise recipe_not_found()
-        return recipe
-
-    async def _view(self, reader: Identity, recipe: Recipe) -> RecipeView:
-        (view,) = await self.views(reader, [recipe])
-        return view

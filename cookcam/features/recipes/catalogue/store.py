@@ -19,6 +19,7 @@ from cookcam.features.recipes.catalogue.models import (
     GeneratedContent,
     Recipe,
     RecipeContent,
+    RecipeJson,
     RecipeQuery,
 )
 from cookcam.identity import Identity
@@ -64,7 +65,7 @@ NEWEST: LiteralString = "created_at desc, id"
 TRENDING: LiteralString = "trending_score desc, created_at desc, id"
 BEST_MATCH: LiteralString = "rank desc, created_at desc, id"
 
-INSERT = f"""
+INSERT: LiteralString = """
 insert into public.recipes as r (
   created_by, title, description, cuisine, prep_time, cook_time, difficulty, servings, ingredients,
   instructions, tags, nutrition, ai_metadata, is_published
@@ -72,15 +73,15 @@ insert into public.recipes as r (
 values (
   %(author)s, %(title)s, %(description)s, %(cuisine)s, %(prep_time)s, %(cook_time)s,
   %(difficulty)s, %(servings)s, coalesce(%(ingredients)s::jsonb, '[]'),
-  coalesce(%(instructions)s::text[], '{{}}'), coalesce(%(tags)s::text[], '{{}}'),
+  coalesce(%(instructions)s::text[], '{}'), coalesce(%(tags)s::text[], '{}'),
   %(nutrition)s::jsonb,
   case when %(steps)s::jsonb is not null then jsonb_build_object('steps', %(steps)s::jsonb) end,
   coalesce(%(is_published)s, false)
 )
-returning {COLUMNS}"""  # noqa: S608 - constants
+returning *"""
 
 # New instructions also replace or remove the detailed steps.
-UPDATE = f"""
+UPDATE: LiteralString = """
 update public.recipes r set
   title = coalesce(%(title)s, title),
   description = coalesce(%(description)s, description),
@@ -95,13 +96,13 @@ update public.recipes r set
   nutrition = coalesce(%(nutrition)s::jsonb, nutrition),
   ai_metadata = case
     when %(steps)s::jsonb is not null
-      then coalesce(ai_metadata, '{{}}') || jsonb_build_object('steps', %(steps)s::jsonb)
+      then coalesce(ai_metadata, '{}') || jsonb_build_object('steps', %(steps)s::jsonb)
     when %(instructions)s::text[] is not null then ai_metadata - 'steps'
     else ai_metadata
   end,
   is_published = coalesce(%(is_published)s, is_published)
 where r.id = %(recipe_id)s
-returning {COLUMNS}"""  # noqa: S608 - constants
+returning *"""
 
 # Generated recipes are unpublished and may share a title.
 INSERT_GENERATED = f"""
@@ -127,17 +128,12 @@ order by r.created_at limit 1"""  # noqa: S608 - constants
 
 DELETE = "delete from public.recipes where id = %(recipe_id)s"
 
-# The saving feature owns this table; every view of a recipe needs its state.
-FAVORITES: LiteralString = """
-select recipe_id from public.saved_recipes
-where user_id = %(user_id)s and recipe_id = any(%(ids)s::uuid[])"""
-
 COUNT_VIEW: LiteralString = "select public.increment_recipe_views(%(recipe_id)s)"
 
 
 # Joins to `recipes as r` the JSON of RecipeRow without the fields that depend on the reader.
-# OFFSET 0 keeps PostgreSQL from copying the expressions to each place that uses them. 50 is
-# MAX_AGE_SCORE.
+# OFFSET 0 keeps PostgreSQL from copying the expressions to each place that uses them. 50 is the
+# maximum trending score of a recipe without views, saves or ratings.
 _ROW: LiteralString = f"""
 cross join lateral (select public.user_card(r.created_by) as card offset 0) as creator
 cross join lateral (
@@ -208,11 +204,6 @@ def recipe_json(*, signed_in: bool) -> tuple[LiteralString, LiteralString]:
 
 
 @frozen
-class Favorite:
-    recipe_id: UUID
-
-
-@frozen
 class RecipeList:
     """A slice of a list as a JSON array, and the number of the reader's drafts in the list."""
 
@@ -226,14 +217,6 @@ class ListedRecipe:
 
     id: UUID
     drafts: int
-
-
-@frozen
-class RecipeJson:
-    """A recipe as JSON."""
-
-    json: str
-    is_published: bool
 
 
 @frozen
@@ -294,27 +277,32 @@ from {listed} join public.recipes r on r.id = listed.id {joins}""",  # noqa: S60
             reader=reader and reader.user_id,
         )
 
+    async def list_json(self, reader: Identity, recipe_ids: Sequence[UUID]) -> list[RecipeJson]:
+        """Those of the recipes that `reader` may see, in the order of the ids."""
+        item, joins = recipe_json(signed_in=True)
+        return await self.database.fetch_all_as(
+            reader,
+            RecipeJson,
+            f"select {item}::text as json, r.is_published"  # noqa: S608
+            " from unnest(%(ids)s::uuid[]) with ordinality as listed (id, position)"
+            f" join public.recipes r on r.id = listed.id {joins} order by listed.position",
+            ids=list(recipe_ids),
+            reader=reader.user_id,
+        )
+
     async def find(self, reader: Identity | None, recipe_id: UUID) -> Recipe | None:
         """The recipe, if `reader` (None: a guest) may see it."""
         return await self.database.fetch_optional_as(
             reader or ANONYMOUS, Recipe, FIND, recipe_id=recipe_id
         )
 
-    async def favorites(self, reader: Identity, recipe_ids: Sequence[UUID]) -> set[UUID]:
-        """The subset of the recipes that the reader has saved."""
-        rows = await self.database.fetch_all_as(
-            reader, Favorite, FAVORITES, user_id=reader.user_id, ids=list(recipe_ids)
-        )
-        return {row.recipe_id for row in rows}
-
     async def count_view(self, recipe_id: UUID) -> None:
         async with self.database.transaction() as tx:
             await tx.execute(COUNT_VIEW, recipe_id=recipe_id)
 
-    async def add(self, author: Identity, content: RecipeContent) -> Recipe:
+    async def add(self, author: Identity, content: RecipeContent) -> RecipeJson:
         """Raises DuplicateEntry when the author has a recipe of that title, ignoring case."""
-        async with self.database.transaction_as(author) as tx:
-            return await tx.fetch_one(Recipe, INSERT, author=author.user_id, **_values(content))
+        return await self._write(author, INSERT, author=author.user_id, **_values(content))
 
     async def add_generated(
         self, tx: Transaction, author: Identity, recipes: Sequence[GeneratedContent]
@@ -342,15 +330,26 @@ from {listed} join public.recipes r on r.id = listed.id {joins}""",  # noqa: S60
             Recipe, FIND_GENERATED, author=author.user_id, metadata=Jsonb(metadata)
         )
 
-    async def change(self, writer: Identity, recipe_id: UUID, content: RecipeContent) -> Recipe:
+    async def change(self, writer: Identity, recipe_id: UUID, content: RecipeContent) -> RecipeJson:
         """Update a row and return it. Raises NotFound when `writer` has no such recipe."""
-        async with self.database.transaction_as(writer) as tx:
-            return await tx.fetch_one(Recipe, UPDATE, recipe_id=recipe_id, **_values(content))
+        return await self._write(writer, UPDATE, recipe_id=recipe_id, **_values(content))
 
     async def delete(self, writer: Identity, recipe_id: UUID) -> bool:
         """Delete the recipe. Returns False when `writer` has no such recipe."""
         async with self.database.transaction_as(writer) as tx:
             return await tx.execute(DELETE, recipe_id=recipe_id) > 0
+
+    async def _write(self, writer: Identity, statement: LiteralString, **params: Any) -> RecipeJson:
+        """Run a statement that writes one recipe, and return the row in the same round trip."""
+        item, joins = recipe_json(signed_in=True)
+        async with self.database.transaction_as(writer) as tx:
+            return await tx.fetch_one(
+                RecipeJson,
+                f"with r as ({statement})"  # noqa: S608
+                f" select {item}::text as json, r.is_published from r {joins}",
+                reader=writer.user_id,
+                **params,
+            )
 
 
 def _listed(reader: Identity | None, query: RecipeQuery) -> tuple[LiteralString, LiteralString]:

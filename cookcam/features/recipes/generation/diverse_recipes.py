@@ -65,5 +65,5 @@ class DiverseRecipesService:
                     "ingredient_analysis": analysis,
                 },
             )
-        views = await self.recipes.views(caller, rows)
-        return DiverseRecipesResult(as_json(generated.recipes), analysis, views)
+        stored = await self.recipes.list_json(caller, [row.id for row in rows])
+        return DiverseRecipesResult(as_json(generated.recipes), analysis, stored)

@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.features.food.nutrition.models import Amounts, SmartNutrition
-from cookcam.features.recipes.catalogue.models import Difficulty, RecipeView
+from cookcam.features.recipes.catalogue.models import Difficulty, Recipe, RecipeJson
 from cookcam.features.recipes.generation.contracts import FullRecipe, Level
 from cookcam.features.recipes.generation.prompts import STAPLES
 
@@ -195,8 +195,9 @@ class SuggestionsResult:
 
 @frozen
 class FullRecipeResult:
+    recipe_id: UUID
     recipe: FullRecipe
-    stored: RecipeView
+    stored: RecipeJson
     xp_awarded: int
 
 
@@ -204,7 +205,7 @@ class FullRecipeResult:
 class SmartNutritionRecipeResult:
     """`estimate` is the model's own estimate for one serving."""
 
-    stored: RecipeView
+    stored: RecipeJson
     smart: SmartNutrition
     estimate: Amounts
 
@@ -213,7 +214,7 @@ class SmartNutritionRecipeResult:
 class DiverseRecipesResult:
     recipes: list[dict[str, Any]]
     analysis: dict[str, Any]
-    stored: list[RecipeView]
+    stored: list[RecipeJson]
 
 
 @frozen
@@ -225,11 +226,12 @@ class PreviewsResult:
 
 @frozen
 class DetailedRecipeResult:
-    stored: RecipeView
+    recipe: Recipe
+    stored: RecipeJson
     xp_awarded: int
 
 
 @frozen
 class VariationsResult:
-    original: RecipeView
+    original: RecipeJson
     variations: list[dict[str, Any]]

@@ -280,8 +280,8 @@ class PreviewService:
                 recipe, award = await self._store_details(caller, session_id, selected.id, row)
         if award is not None:
             progress.item("recipe", detailed_recipe_json(recipe))
-        (view,) = await self.recipes.views(caller, [recipe])
-        return DetailedRecipeResult(view, 0 if award is None else award.xp_gained)
+        stored = await self.recipes.get_json(caller, recipe.id)
+        return DetailedRecipeResult(recipe, stored, 0 if award is None else award.xp_gained)
 
     async def _generate_details(
         self, session: CookingSession, selected: SelectedPreview, progress: ProgressListener

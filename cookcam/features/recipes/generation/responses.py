@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired, TypedDict, cast
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -16,6 +16,7 @@ from cookcam.features.recipes.catalogue.responses import (
     RecipeIngredient,
     RecipeRow,
     RecipeStep,
+    recipe_row,
 )
 from cookcam.features.recipes.generation.contracts import Difficulty, Level, as_json
 from cookcam.features.recipes.generation.models import (
@@ -215,9 +216,9 @@ class FullRecipeResponse(Struct):
     @classmethod
     def of(cls, result: FullRecipeResult) -> FullRecipeResponse:
         return cls(
-            result.stored.recipe.id,
+            result.recipe_id,
             as_json(result.recipe),
-            RecipeRow.of(result.stored),
+            recipe_row(result.stored),
             result.xp_awarded,
             "Your recipe is ready",
         )
@@ -246,24 +247,21 @@ class SmartNutritionRecipeResponse(Struct):
 
     @classmethod
     def of(cls, result: SmartNutritionRecipeResult) -> SmartNutritionRecipeResponse:
-        row, estimate = RecipeRow.of(result.stored), result.estimate
-        fields = {name: getattr(row, name) for name in row.__struct_fields__}
-        return cls(
-            True,
-            SmartNutritionRecipe(
-                **fields,
-                smart_nutrition=SmartNutritionResult.of(result.smart),
-                nutrition_comparison=NutritionComparison(
-                    {
-                        "calories": estimate.calories,
-                        "protein": estimate.protein,
-                        "carbs": estimate.carbs,
-                        "fat": estimate.fat,
-                    },
-                    MacroNutrients.of(result.smart.per_serving),
-                ),
+        estimate = result.estimate
+        recipe = {
+            **cast("dict[str, Any]", recipe_row(result.stored)),
+            "smartNutrition": SmartNutritionResult.of(result.smart),
+            "nutritionComparison": NutritionComparison(
+                {
+                    "calories": estimate.calories,
+                    "protein": estimate.protein,
+                    "carbs": estimate.carbs,
+                    "fat": estimate.fat,
+                },
+                MacroNutrients.of(result.smart.per_serving),
             ),
-        )
+        }
+        return cls(True, cast("SmartNutritionRecipe", recipe))
 
 
 class GeneratedRecipesData(Struct, rename="camel"):
@@ -279,7 +277,7 @@ class GeneratedRecipesResponse(Struct):
 
     @classmethod
     def of(cls, result: DiverseRecipesResult) -> GeneratedRecipesResponse:
-        stored = [RecipeRow.of(view) for view in result.stored]
+        stored = [recipe_row(view) for view in result.stored]
         data = GeneratedRecipesData(
             cast("list[GeneratedRecipe]", result.recipes),
             cast("IngredientAnalysis", result.analysis),
@@ -340,9 +338,8 @@ class DetailedRecipeResponse(Struct):
 
     @classmethod
     def of(cls, result: DetailedRecipeResult) -> DetailedRecipeResponse:
-        stored = result.stored
-        recipe = cast("DetailedRecipe", detailed_recipe_json(stored.recipe))
-        data = DetailedRecipeData(recipe, RecipeRow.of(stored), True)
+        recipe = cast("DetailedRecipe", detailed_recipe_json(result.recipe))
+        data = DetailedRecipeData(recipe, recipe_row(result.stored), True)
         return cls(True, "Your recipe is ready", data, result.xp_awarded)
 
 
@@ -359,5 +356,5 @@ class RecipeVariationsResponse(Struct):
     @classmethod
     def of(cls, result: VariationsResult) -> RecipeVariationsResponse:
         variations = cast("list[GeneratedRecipe]", result.variations)
-        data = RecipeVariationsData(RecipeRow.of(result.original), variations)
+        data = RecipeVariationsData(recipe_row(result.original), variations)
         return cls(True, data, f"{len(result.variations)} variations for you")

@@ -107,8 +107,8 @@ class SuggestionService:
                         "selected_title": title,
                     },
                 )
-        (view,) = await self.recipes.views(caller, rows)
-        return FullRecipeResult(recipe, view, award.xp_gained)
+        stored = await self.recipes.get_json(caller, rows[0].id)
+        return FullRecipeResult(rows[0].id, recipe, stored, award.xp_gained)
 
     async def smart_nutrition_recipe(
         self, caller: Identity, title: str, source: FullRecipeInput, progress: ProgressListener
@@ -127,8 +127,8 @@ class SuggestionService:
                 rows = await self.recipes.add_generated(
                     tx, caller, [smart_nutrition_row(recipe, source, smart)]
                 )
-        (view,) = await self.recipes.views(caller, rows)
-        return SmartNutritionRecipeResult(view, smart, model_estimate(recipe))
+        stored = await self.recipes.get_json(caller, rows[0].id)
+        return SmartNutritionRecipeResult(stored, smart, model_estimate(recipe))
 
     async def suggestion_session(self, caller: Identity, session_id: str) -> FullRecipeInput:
         """The input of a suggestion session. Raises NotFound if it is not the caller's."""

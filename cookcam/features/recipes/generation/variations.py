@@ -14,7 +14,7 @@ from cookcam.errors import AppError, InternalError
 from cookcam.features.food.nutrition.models import Item
 from cookcam.features.food.nutrition.service import items_of
 from cookcam.features.recipes.catalogue.models import Recipe
-from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
+from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.features.recipes.generation.checks import ContentCheck
 from cookcam.features.recipes.generation.contracts import VARIATION, GeneratedRecipe, as_json
 from cookcam.features.recipes.generation.models import Deadlines, VariationsResult
@@ -38,15 +38,14 @@ class VariationService:
         Failed variations are left out. Raises NotFound, LimitReached (403), and InternalError when
         all failed.
         """
-        original = await self.recipes.get(caller, recipe_id)
-        if not original.own:
-            raise recipe_not_found()
+        recipe = await self.recipes.require_own(caller, recipe_id)
+        original = await self.recipes.get_json(caller, recipe_id)
         await self.usage.require_quota(caller)
         generated: dict[int, GeneratedRecipe] = {}
 
         async def generate(number: int) -> None:
             try:
-                generated[number] = await self._variation(original.recipe, THEMES[number])
+                generated[number] = await self._variation(recipe, THEMES[number])
             except AppError as error:
                 structlog.get_logger(__name__).warning(
                     "variation failed", theme=THEMES[number], code=error.code
