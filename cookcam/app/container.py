@@ -140,7 +140,7 @@ from cookcam.features.messaging.notifications.schedule import Schedule
 from cookcam.features.messaging.notifications.schedule_store import ScheduleStore
 from cookcam.features.messaging.notifications.sender import Sender
 from cookcam.features.operations.analytics import routes as analytics_routes
-from cookcam.features.operations.analytics.service import Analytics
+from cookcam.features.operations.analytics.service import WRITE_INTERVAL, Analytics
 from cookcam.features.operations.analytics.store import EventStore
 from cookcam.features.operations.backups import routes as backup_routes
 from cookcam.features.operations.backups.models import BackupPlan, Frequency
@@ -776,7 +776,7 @@ class Container:
             self.metrics.analytics_events_total.of(outcome).inc(events)
 
         store = EventStore(self.database)
-        buffer = RowBuffer("analytics events", store.write, count)
+        buffer = RowBuffer("analytics events", store.write, count, interval=WRITE_INTERVAL)
         return Analytics(store, buffer, self.cache, self.now)
 
     retention = built(

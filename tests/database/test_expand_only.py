@@ -19,6 +19,7 @@ FIRST_RELEASE = "20250601005020_mail.sql"
 
 CONTRACTS: Mapping[str, str] = {
     "20250601005160_moderated_reviews.sql": "the new check allows all that the old one does",
+    "20250601005200_leaderboard_ties.sql": "the counts are built again, from the rows of users",
 }
 """File name → why no running release depends on what it removes or tightens."""
 

@@ -113,7 +113,10 @@ def test_day_is_right_around_every_transition_of_every_zone(database_url: str) -
         # A day that does not come: Samoa had no 30 December 2011.
         ("Pacific/Apia", "2011-12-30T09:59Z", "2011-12-29T10:00Z", "2011-12-30T10:00Z"),
         ("UTC", "2025-01-01T00:00Z", "2025-01-01T00:00Z", "2025-01-02T00:00Z"),
-        ("No/Where", "2025-01-01T00:00Z", "2025-01-01T00:00Z", "2025-01-02T00:00Z"),
+        *[
+            (zone, "2025-01-01T00:00Z", "2025-01-01T00:00Z", "2025-01-02T00:00Z")
+            for zone in ("No/Where", "UTC+2", "UTC-14", "ABC5DEF", "<+05>-5")
+        ],
     ],
 )
 def test_day_of_a_moment(database_url: str, zone: str, at: str, began: str, ends: str) -> None:

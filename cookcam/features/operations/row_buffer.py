@@ -13,8 +13,6 @@ from attrs import define, field
 
 from cookcam.errors import AppError, ServiceOverloaded, ServiceUnavailable
 
-FLUSH_INTERVAL: Final = 1.0
-"""Seconds that an accepted row waits for others."""
 MAX_BATCH: Final = 5_000
 MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -35,7 +33,8 @@ class RowBuffer:
     `write` stores rows in one transaction. An accepted row is stored unless the process is killed
     or the database is unavailable when it stops: a batch stays in the buffer until its transaction
     has committed, and is written again when that is unknown. `count` gets the outcome `stored` or
-    `lost` and a number. `kind` names the rows in the log.
+    `lost` and a number. `kind` names the rows in the log. `interval` is the time in seconds that an
+    accepted row waits for others.
     """
 
     kind: str
@@ -43,6 +42,7 @@ class RowBuffer:
     count: Callable[[str, int], None] = _no_count
     max_rows: int = MAX_ROWS
     final_timeout: float = FINAL_FLUSH_TIMEOUT
+    interval: float = 1.0
     _rows: deque[bytes] = field(factory=deque[bytes], init=False)
     _bytes: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
@@ -73,7 +73,7 @@ class RowBuffer:
             while True:
                 await self._added.wait()
                 if len(self._rows) < MAX_BATCH:
-                    await trio.sleep(FLUSH_INTERVAL)
+                    await trio.sleep(self.interval)
                 await self.flush()
         except trio.Cancelled:
             self._closed = True

@@ -46,7 +46,7 @@ def routes(analytics: Analytics) -> Routes:
     @validate_response(TrackResponse, 201)
     async def track(caller: Identity, data: TrackRequest) -> tuple[TrackResponse, int]:
         """Record one event, or a batch of up to 500. 503 while the server cannot take more."""
-        ids = analytics.track(caller.user_id, data.all_events())
+        ids = await analytics.track(caller.user_id, data.all_events())
         batch = ids if data.events else UNSET
         return TrackResponse(True, "Event tracked successfully", ids[0], False, batch), 201
 
