@@ -17,7 +17,7 @@ from cookcam.database.actors import ANONYMOUS, SERVICE, Actor
 from cookcam.database.connecting import connect, connection_string
 from cookcam.database.pool import Pool, PoolSettings, open_pool
 from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats, SlowStatement
-from cookcam.database.transaction import Transaction, read, read_text, row_factory_for, write
+from cookcam.database.transaction import Transaction, read, read_encoded, row_factory_for, write
 from cookcam.errors import NotFound
 from cookcam.lifecycle.mode import OperatingMode
 from cookcam.observability.tracing import statement_span
@@ -198,11 +198,18 @@ class Database:
         self, actor: Actor, statement: LiteralString, /, **params: object
     ) -> bytes | None:
         """Read JSON that the statement builds, in one round trip, or None without a row."""
+        row = await self.fetch_encoded_as(actor, statement, **params)
+        return None if row is None else row[0]
+
+    async def fetch_encoded_as(
+        self, actor: Actor, statement: LiteralString, /, **params: object
+    ) -> list[bytes | None] | None:
+        """Read the first row in one round trip, or None: its columns as PostgreSQL writes them."""
         with statement_span("read", statement):
             async with self._pool.connection() as connection:
                 started = perf_counter()
                 try:
-                    return await read_text(
+                    return await read_encoded(
                         connection, actor, self._statement_timeout, statement, params
                     )
                 finally:

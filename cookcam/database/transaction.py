@@ -214,26 +214,28 @@ async def read(
     return await _read(connection, actor, statement_timeout, statement, params, exchange)
 
 
-async def read_text(
+async def read_encoded(
     connection: Connection,
     actor: Actor,
     statement_timeout: float,
     statement: LiteralString,
     params: Mapping[str, object],
-) -> bytes | None:
-    """`read` for a statement that selects one text: its bytes, or None without a row.
+) -> list[bytes | None] | None:
+    """`read` of the first row's columns as PostgreSQL sends them, UTF-8; None without a row.
 
     Passes by psycopg's cursors, which take longer than the exchange with the server.
     """
 
-    async def exchange(message: str) -> bytes | None:
+    async def exchange(message: str) -> list[bytes | None] | None:
         async with connection.lock:
             connection.pgconn.send_query(message.encode())
             results = await connection.wait(execute(connection.pgconn))
         result = results[-1]
         if result.status != pq.ExecStatus.TUPLES_OK:
             raise error_from_result(result)
-        return result.get_value(0, 0) if result.ntuples else None
+        if not result.ntuples:
+            return None
+        return [result.get_value(0, column) for column in range(result.nfields)]
 
     return await _read(connection, actor, statement_timeout, statement, params, exchange)
 

@@ -39,7 +39,7 @@ from cookcam.serving.tasks import RequestTasks, WebSocketTask
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig, WebSocketStream, Write
 
 STREAM_ID: Final = 1
-MAX_JOINED_BODY: Final = 2**16
+MAX_JOINED_BODY: Final = 2**18
 """Bytes of a body that are copied behind their head; a larger one is a write of its own."""
 
 _CLOSE = b"connection: close\r\n"

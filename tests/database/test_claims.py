@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connecting import connect
-from cookcam.database.transaction import read, read_text, row_factory_for
+from cookcam.database.transaction import read, read_encoded, row_factory_for
 
 text_in_json = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 json_values = st.recursive(
@@ -51,7 +51,7 @@ async def test_claim_with_sql_syntax_is_not_interpreted(database_url: str, text:
     assert row == {"sub": text}
     async with await connect(database_url) as connection:
         read_back = "select (auth.jwt() ->> 'sub') || %(text)s"
-        encoded = await read_text(connection, actor, 30, read_back, {"text": text})
+        [encoded] = await read_encoded(connection, actor, 30, read_back, {"text": text}) or []
     assert encoded == (text * 2).encode()
 
 

@@ -15,7 +15,7 @@ from cookcam.database import ANONYMOUS, SERVICE
 from cookcam.database.actors import Actor
 from cookcam.database.connection import Connection
 from cookcam.database.prepared import MAX_PREPARED, PreparedStatements
-from cookcam.database.transaction import read, read_text
+from cookcam.database.transaction import read, read_encoded
 from cookcam.errors import AppError
 from tests.database.asking import value
 from tests.support.postgres import as_owner
@@ -33,7 +33,8 @@ async def ask(
 
 
 async def text(connection: Connection, statement: LiteralString, **params: object) -> bytes | None:
-    return await read_text(connection, SERVICE, 5.0, statement, params)
+    row = await read_encoded(connection, SERVICE, 5.0, statement, params)
+    return None if row is None else row[0]
 
 
 async def test_the_second_read_uses_the_statement_of_the_first(connection: Connection):

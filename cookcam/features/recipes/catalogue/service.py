@@ -49,7 +49,7 @@ class Recipes:
     store: RecipeStore
     cache: Cache
 
-    async def page(self, reader: Identity | None, query: RecipeQuery) -> tuple[str, int]:
+    async def page(self, reader: Identity | None, query: RecipeQuery) -> tuple[bytes, int]:
         """A slice of the recipes that the reader may see, as a JSON array, and the number of
         recipes in the whole list."""
         listed = await self.store.page(reader, query)

@@ -8,7 +8,7 @@ which is reported as NotFound.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
 from attrs import asdict, frozen
@@ -207,7 +207,7 @@ def recipe_json(*, signed_in: bool) -> tuple[LiteralString, LiteralString]:
 class RecipeList:
     """A slice of a list as a JSON array, and the number of the reader's drafts in the list."""
 
-    recipes: str
+    recipes: bytes
     drafts: int
 
 
@@ -247,15 +247,15 @@ class RecipeStore:
         else:
             listed = f"({listed}) as listed"
         item, joins = recipe_json(signed_in=reader is not None)
-        return await self.database.fetch_one_as(
+        row = await self.database.fetch_encoded_as(
             reader or ANONYMOUS,
-            RecipeList,
             f"""
-select coalesce(json_agg({item} order by listed.position), '[]')::text as recipes,
-  ({drafts})::integer as drafts
+select coalesce(json_agg({item} order by listed.position), '[]')::text, ({drafts})::integer
 from {listed} join public.recipes r on r.id = listed.id {joins}""",  # noqa: S608
             **params,
         )
+        recipes, counted = cast("list[bytes]", row)
+        return RecipeList(recipes, int(counted))
 
     async def count_published(self, query: RecipeQuery) -> int:
         """The number of published recipes in the whole list."""
