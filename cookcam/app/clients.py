@@ -75,7 +75,7 @@ async def open_clients(
         Authenticator.open(
             identity,
             supabase_url=config.identity.supabase_url,
-            jwt_secret=config.identity.jwt_secret,
+            jwt_secrets=config.identity.jwt_secrets or (),
             metrics=metrics,
             accounts=account_states,
             denies_user=denies_user,

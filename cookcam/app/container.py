@@ -341,14 +341,10 @@ class Container:
 
     sign_in_places = built(
         lambda c: SignInPlaces(
-            c.database, c.notifications, c.config.identity.service_role_key, c.now
+            c.database, c.notifications, c.config.identity.service_role_keys, c.now
         )
     )
-    receipts = built(
-        lambda c: Receipts(
-            (c.config.identity.jwt_secret or c.config.identity.service_role_key).reveal()
-        )
-    )
+    receipts = built(lambda c: Receipts(c.config.identity.receipt_secrets))
     account_deletion = built(
         lambda c: AccountDeletion(
             AccountDeletionStore(c.database),
@@ -854,7 +850,7 @@ class Container:
             reconciliation_routes.routes(
                 self.reconciliation,
                 self.user_reconciliation,
-                Operators(config.reconciliation.operations_api_key),
+                Operators(config.reconciliation.operations_api_keys or ()),
             ),
             backup_routes.routes(self.backups),
             webhook_routes.routes(

@@ -194,7 +194,7 @@ async def _auth(config: Config) -> str:
         raise CheckFailed(f"answers {response.status_code}")
     async with open_identity(config, Breakers()) as identity:
         keys = await identity.signing_keys()
-    if not keys and config.identity.jwt_secret is None:
+    if not keys and config.identity.jwt_secrets is None:
         raise CheckFailed("has no public keys, and JWT_SECRET is not set: no token can be verified")
     return f"SUPABASE_ANON_KEY is accepted; public keys: {len(keys)}"
 

@@ -145,9 +145,17 @@ def header_secret(*, minimum: int = 1) -> Reader[Secret]:
     return read
 
 
-def header_secrets(*, minimum: int) -> Reader[tuple[Secret, ...]]:
+def header_secrets(*, minimum: int = 1) -> Reader[tuple[Secret, ...]]:
     """`secrets` of which each is a `header_secret`."""
-    check = header_secret(minimum=minimum)
+    return _each(header_secret(minimum=minimum))
+
+
+def long_secrets(*, minimum: int) -> Reader[tuple[Secret, ...]]:
+    """`secrets` of which each has at least `minimum` characters."""
+    return _each(secret(minimum=minimum))
+
+
+def _each(check: Reader[Secret]) -> Reader[tuple[Secret, ...]]:
     return lambda value: tuple(check(one.reveal()) for one in secrets(value))
 
 

@@ -321,19 +321,21 @@ class IdentityConfig:
         about="public key of the project",
         source="Supabase: Project Settings, API",
     )
-    service_role_key: Secret = setting(
+    service_role_keys: tuple[Secret, ...] = setting(
         "SUPABASE_SERVICE_ROLE_KEY",
         required=EVERYWHERE,
-        read=readers.header_secret(),
+        read=readers.header_secrets(),
         aliases=("SUPABASE_SERVICE_KEY",),
-        about="administrative key of the project",
+        about="administrative key of the project; a comma list after it was replaced: the first is"
+        " used, the others recognise what was hashed with them",
         source="Supabase: Project Settings, API",
     )
-    jwt_secret: Secret | None = setting(
+    jwt_secrets: tuple[Secret, ...] | None = setting(
         "JWT_SECRET",
         required=DEPLOYED,
-        read=readers.secret(minimum=32),
-        about="verifies HS256 access tokens of the project locally",
+        read=readers.long_secrets(minimum=32),
+        about="verifies HS256 access tokens of the project locally; a comma list while it is"
+        " replaced",
         source="Supabase: Project Settings, API, JWT secret",
     )
     jwt_refresh_secret: Secret | None = setting(
@@ -343,6 +345,16 @@ class IdentityConfig:
         about="demanded of deployments for compatibility; signs nothing",
         source="make one: openssl rand -hex 32",
     )
+
+    @property
+    def service_role_key(self) -> Secret:
+        """The key that is sent to the project."""
+        return self.service_role_keys[0]
+
+    @property
+    def receipt_secrets(self) -> tuple[Secret, ...]:
+        """The secrets of account deletions; the first is current."""
+        return self.jwt_secrets or self.service_role_keys
 
 
 @frozen
@@ -843,10 +855,11 @@ class ReconciliationConfig:
         about="when subscriptions are compared with their providers, daily, HH:MM in UTC; off: only"
         " when asked",
     )
-    operations_api_key: Secret | None = setting(
+    operations_api_keys: tuple[Secret, ...] | None = setting(
         "OPERATIONS_API_KEY",
-        read=readers.header_secret(minimum=32),
-        about="starts and shows reconciliation besides administrators, sent as X-API-Key",
+        read=readers.header_secrets(minimum=32),
+        about="starts and shows reconciliation besides administrators, sent as X-API-Key; a comma"
+        " list while it is replaced",
         source="make one: openssl rand -hex 32",
     )
 

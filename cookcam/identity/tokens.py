@@ -5,7 +5,7 @@ The `alg` in a token's header only selects the verifier:
 | `alg`                | verified by                                                             |
 |----------------------|-------------------------------------------------------------------------|
 | RS256, ES256, EdDSA  | the project's public key of that id, with the one algorithm of that key |
-| HS256                | `JWT_SECRET`; without it, the provider's own `GET /user`                |
+| HS256                | each of `JWT_SECRET`; without it, the provider's own `GET /user`        |
 | anything else        | rejected                                                                |
 
 A public key is never used with HS256, and the secret only with HS256, so a token cannot choose
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -89,7 +89,7 @@ class Authenticator:
     """Verifies access tokens of one Supabase project; open it with `Authenticator.open`."""
 
     _issuer: str
-    _secret: Secret | None
+    _secrets: Sequence[Secret]
     _provider: IdentityProvider
     _keys: KeySet
     _metrics: Metrics
@@ -105,7 +105,7 @@ class Authenticator:
         provider: IdentityProvider,
         *,
         supabase_url: str,
-        jwt_secret: Secret | None,
+        jwt_secrets: Sequence[Secret],
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
         accounts: AccountStates | None = None,
@@ -113,12 +113,13 @@ class Authenticator:
     ) -> AsyncGenerator[Authenticator]:
         """`clock` gives seconds since the epoch. Nothing is fetched until a token needs it.
 
-        Without `accounts`, which tests of tokens alone leave out, every account is active.
+        `jwt_secrets` are several while the secret is replaced. Without `accounts`, which tests of
+        tokens alone leave out, every account is active.
         `denies_user` is the operators' blocklist.
         """
         issuer = f"{supabase_url}/auth/v1"
         async with KeySet.open(provider.signing_keys) as keys:
-            yield cls(issuer, jwt_secret, provider, keys, metrics, clock, accounts, denies_user)
+            yield cls(issuer, jwt_secrets, provider, keys, metrics, clock, accounts, denies_user)
 
     async def identify(self, token: str, *, allow_deleted: bool = False) -> Identity:
         """The caller who owns `token`, whose account is active.
@@ -189,9 +190,19 @@ class Authenticator:
             return await self._verify_by_key(token, header.get("kid"))
         if algorithm != "HS256":
             raise Rejected("an algorithm the provider does not use")
-        if self._secret is None:
+        if not self._secrets:
             return await self._verify_by_provider(token)
-        return VerifiedToken(self._identity(claims_of(token, self._secret.reveal(), "HS256")))
+        return VerifiedToken(self._identity(self._claims_by_secret(token)))
+
+    def _claims_by_secret(self, token: str) -> dict[str, Any]:
+        """The claims under the first secret that verifies the signature."""
+        import jwt
+
+        *others, last = self._secrets
+        for secret in others:
+            with suppress(jwt.InvalidSignatureError):
+                return claims_of(token, secret.reveal(), "HS256")
+        return claims_of(token, last.reveal(), "HS256")
 
     async def _verify_by_key(self, token: str, key_id: str | None) -> VerifiedToken:
         key = None if key_id is None else await self._keys.find(key_id)

@@ -70,7 +70,7 @@ async def http(provider: Provider) -> AsyncIterator[httpx.AsyncClient]:
         }
     )
     async with Authenticator.open(
-        provider, supabase_url=PROJECT, jwt_secret=None, metrics=Metrics(), clock=lambda: NOW
+        provider, supabase_url=PROJECT, jwt_secrets=(), metrics=Metrics(), clock=lambda: NOW
     ) as authenticator:
         app = create_app(settings, [routes()], authenticator=authenticator)
         edge = Edge(app, settings, limits=RateLimits({}))

@@ -54,6 +54,7 @@ async def authenticator(
     provider: Provider,
     *,
     secret: str | None = SECRET,
+    previous_secret: str | None = None,
     metrics: Metrics | None = None,
     accounts: FakeStates | None = None,
 ) -> AsyncIterator[Authenticator]:
@@ -62,7 +63,7 @@ async def authenticator(
     async with Authenticator.open(
         provider,
         supabase_url=PROJECT,
-        jwt_secret=None if secret is None else Secret(secret),
+        jwt_secrets=[Secret(one) for one in (secret, previous_secret) if one is not None],
         metrics=metrics or Metrics(),
         clock=lambda: NOW + trio.current_time() - opened_at,
         accounts=accounts,  # pyright: ignore[reportArgumentType]
@@ -202,6 +203,17 @@ async def test_an_outage_is_not_a_rejection(autojump_clock):
         with pytest.raises(ServiceUnavailable):
             await auth.identify(KEY.sign(claims()))
         assert (await auth.identify(by_secret())).user_id == ANN
+
+
+async def test_tokens_of_both_secrets_are_valid_while_the_secret_is_replaced(autojump_clock):
+    previous, other = "previous-" * 4, "another-" * 4
+    async with authenticator(Provider(), previous_secret=previous) as auth:
+        for secret in (SECRET, previous):
+            assert (await auth.identify(by_secret(secret=secret))).user_id == ANN
+            with pytest.raises(TokenExpired):
+                await auth.identify(by_secret({"exp": NOW - 60}, secret=secret))
+        with pytest.raises(TokenExpired):
+            await auth.identify(by_secret(secret=other))
 
 
 class TestWithoutTheSecret:

@@ -343,7 +343,7 @@ async def running(live: Live) -> AsyncIterator[None]:
         Authenticator.open(
             live.provider,
             supabase_url=PROJECT,
-            jwt_secret=None,
+            jwt_secrets=(),
             metrics=live.metrics,
             clock=live.now,
         ) as authenticator,

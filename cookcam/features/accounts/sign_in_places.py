@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -42,16 +42,20 @@ recorded as (
   on conflict (user_id, place_hash) do update set last_at = now()
   returning p.first_at = p.last_at as added
 )
-select recorded.added and exists (select from known) from recorded"""
+select recorded.added and exists (select from known) and not exists (
+  select from public.sign_in_places
+  where user_id = %(user_id)s and place_hash = any(%(previous)s)
+) from recorded"""
 
 
 @frozen
 class SignInPlaces:
-    """`secret` is the key of the hashes."""
+    """`secrets` are the keys of the hashes. The first is current; a place that was recorded with
+    another one is not new, so that a change of the key notifies nobody."""
 
     database: Database
     notifications: QueueStore
-    secret: Secret = field(repr=False)
+    secrets: Sequence[Secret] = field(repr=False)
     now: Callable[[], datetime] = field(repr=False)
 
     async def record(self, user_id: UUID, address: str, user_agent: str) -> None:
@@ -60,10 +64,10 @@ class SignInPlaces:
         The first place of a user is not notified. A failure is logged and does not fail the
         sign-in.
         """
-        place = self._hash(user_id, address)
+        place, *previous = (_hash(secret, user_id, address) for secret in self.secrets)
         try:
             async with self.database.transaction() as tx:
-                if await tx.fetch_value(RECORD, user_id=user_id, place=place):
+                if await tx.fetch_value(RECORD, user_id=user_id, place=place, previous=previous):
                     now = self.now()
                     key = f"{place[:16]}:{now:%Y-%m-%d}"
                     notices = new_sign_in(user_id, _device(user_agent), key, now)
@@ -73,10 +77,10 @@ class SignInPlaces:
         except AppError as error:
             structlog.get_logger(__name__).warning("sign-in place not recorded", code=error.code)
 
-    def _hash(self, user_id: UUID, address: str) -> str:
-        place = f"cookcam sign-in place {user_id} {_network(address)}"
-        key = self.secret.reveal().encode()
-        return hmac.new(key, place.encode(), hashlib.sha256).hexdigest()
+
+def _hash(secret: Secret, user_id: UUID, address: str) -> str:
+    place = f"cookcam sign-in place {user_id} {_network(address)}"
+    return hmac.new(secret.reveal().encode(), place.encode(), hashlib.sha256).hexdigest()
 
 
 def _network(address: str) -> str:

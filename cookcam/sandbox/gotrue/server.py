@@ -78,6 +78,10 @@ class Gotrue:
         merged = {**basic, **extra, **claims}
         return self._auth.key.sign({k: v for k, v in merged.items() if v is not None})
 
+    def issue_api_key(self, role: str) -> str:
+        """Another key of the project, with the rights of `role`. Earlier ones stay valid."""
+        return self._auth.key.api_key(role)
+
     async def create_user(
         self, email: str, password: str, name: str, role: str | None = None
     ) -> User:

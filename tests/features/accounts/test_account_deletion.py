@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 import trio
@@ -21,6 +22,7 @@ from tests.features.conftest import ApiUser, Response
 from tests.identity.project import PASSWORD
 from tests.support.owners import OwnersApp, open_owners_app
 from tests.support.personal_data import fill
+from tests.support.whole_server import whole_server
 
 TYPED = "Correct<horse>9"
 """As people type it; the edge space of PASSWORD does not survive in a header."""
@@ -279,6 +281,25 @@ async def test_a_receipt_that_is_not_ours_is_rejected(house: OwnersApp, ann: Api
         response = await house.guest.post("/auth/account/receipt", {"receipt": receipt})
         assert response.status_code == 400
         assert response.json()["error"] == "Invalid receipt"
+
+
+async def test_deletion_and_its_receipt_are_known_after_the_key_was_replaced(
+    house: OwnersApp, ann: ApiUser
+):
+    first = (await delete(ann)).json()
+    current = house.gotrue.issue_api_key("service_role")
+    keys = f"{current},{house.settings['SUPABASE_SERVICE_ROLE_KEY']}"
+    settings = {**house.settings, "SUPABASE_SERVICE_ROLE_KEY": keys}
+    async with (
+        whole_server(settings) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
+        again = ApiUser(http, ann.token, ann.user)
+        receipt = await again.post("/auth/account/receipt", {"receipt": first["receipt"]})
+        assert receipt.json()["valid"] is True
+        second = (await delete(again)).json()
+        assert second["deletedAt"] == first["deletedAt"]
+        assert second["receipt"] != first["receipt"]  # signed with the current key
 
 
 @pytest.mark.parametrize(

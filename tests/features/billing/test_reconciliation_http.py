@@ -31,6 +31,7 @@ from tests.support.reconciliation import new_users, period_of, run_sql, store_as
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 KEY = "operations-key-of-32-characters-or-more"
+PREVIOUS_KEY = "previous-key-of-32-characters-or-more"
 OPERATED = (
     ("POST", "/reconciliation/run"),
     ("GET", "/reconciliation/metrics"),
@@ -83,7 +84,7 @@ async def program(fresh_database_url: str) -> AsyncIterator[Program]:
             gotrue,
             STRIPE_SECRET_KEY=stripe.key,
             STRIPE_API_BASE=stripe.url,
-            OPERATIONS_API_KEY=KEY,
+            OPERATIONS_API_KEY=f"{KEY},{PREVIOUS_KEY}",
         )
         server = await stack.enter_async_context(whole_server(environ))
         users: list[ApiUser] = []
@@ -117,17 +118,20 @@ async def test_endpoints_of_operators(program: Program):
             401,
             "Authentication required",
         )
-        wrong = await program.guest.request(method, path, headers={"X-API-Key": KEY + "x"})
-        assert wrong.status_code == 401
+        for key in (KEY + "x", f"{KEY},{PREVIOUS_KEY}"):
+            wrong = await program.guest.request(method, path, headers={"X-API-Key": key})
+            assert wrong.status_code == 401
         other = await program.ann.request(method, path)
         assert other.status_code == 403
         body = other.json()
         assert (body["error"], body["code"], body["statusCode"]) == ("FORBIDDEN", "FORBIDDEN", 403)
         assert {"message", "requestId", "timestamp", "path"} <= body.keys()
     for path in ("metrics", "health", "alerts"):
-        with_key = await program.guest.get(f"/reconciliation/{path}", headers={"X-API-Key": KEY})
-        assert with_key.json()["success"] is True
-        assert with_key.json()[path] == []
+        for key in (KEY, PREVIOUS_KEY):
+            headers = {"X-API-Key": key}
+            with_key = await program.guest.get(f"/reconciliation/{path}", headers=headers)
+            assert with_key.json()["success"] is True
+            assert with_key.json()[path] == []
 
     ref = await program.sell(program.ann, "past_due")
     started = await admin.post("/reconciliation/run")

@@ -15,7 +15,7 @@ from cookcam.features.messaging.mail.templates import render
 from cookcam.sandbox.mail import FakeMail, ReceivedMail, open_mail
 from tests.features.conftest import ApiUser
 from tests.identity.project import PASSWORD
-from tests.support.social import ApiServer, open_api_server
+from tests.support.social import ApiServer, open_api_server, running
 
 PHONE = "CookCam/1.0 (iPhone; iOS 18)"
 
@@ -90,6 +90,31 @@ async def test_sign_in_from_a_new_place_is_notified_and_mailed_once(app: MailApp
     assert "203.0.113" not in str(rows)
     await app.log_in(ann, "2001:db8:1::1", agent="curl")
     assert len(await app.mails(ann, 2)) == 2
+
+
+async def test_place_is_known_after_the_service_key_was_replaced(app: MailApp):
+    ann = await app.server.person()
+    await app.log_in(ann, "203.0.113.7")
+    gotrue, api = app.server.gotrue, app.server
+    keys = f"{gotrue.issue_api_key('service_role')},{gotrue.service_role_key}"
+    async with running(
+        api.database_url,
+        gotrue,
+        api.files,
+        api.storage,
+        TRUSTED_PROXIES="127.0.0.1",
+        SUPABASE_SERVICE_ROLE_KEY=keys,
+    ) as restarted:
+        again = MailApp(restarted, app.mail)
+        await again.log_in(ann, "203.0.113.7")
+        assert (await ann.get("/notifications")).json()["notifications"] == []
+        await again.log_in(ann, "198.51.100.7")
+        with trio.fail_after(20):
+            while not (await ann.get("/notifications")).json()["notifications"]:
+                await trio.sleep(0.02)
+        # Known under the current key by now.
+        hashes = "select count(*) from sign_in_places where user_id = %(id)s"
+        assert await api.sql(hashes, id=ann.id) == [(3,)]
 
 
 async def test_deletion_receipt_is_mailed_and_the_address_forgotten(app: MailApp):

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
 from attrs import field, frozen
 
+from cookcam.config.secret import Secret
 from cookcam.errors import ValidationError
 from cookcam.features.accounts.deletion.models import Job
 
@@ -25,9 +27,10 @@ NONCE_LENGTH: Final = 12
 
 @frozen
 class Receipts:
-    """`secret` is JWT_SECRET, or the service key of a project that signs with asymmetric keys."""
+    """`secrets` are JWT_SECRET, or the service key of a project that signs with asymmetric keys.
+    The first is current; what was made with another one is still recognised."""
 
-    secret: str = field(repr=False)
+    secrets: Sequence[Secret] = field(repr=False)
 
     def sign(self, job: Job) -> str:
         """The receipt of a job that has deleted data and identity."""
@@ -44,50 +47,53 @@ class Receipts:
             "files": job.file_counts if job.status == "completed" else "being deleted",
             "subscriptions": job.subscriptions or {},
         }
-        return jwt.encode(claims, self._key("receipt"), algorithm="HS256")
+        return jwt.encode(claims, _key(self.secrets[0], "receipt"), algorithm="HS256")
 
     def verify(self, receipt: str) -> Mapping[str, Any]:
         """The claims of a receipt. Raises ValidationError for an invalid signature."""
         import jwt
 
-        try:
-            if len(receipt) > MAX_LENGTH:
-                raise jwt.InvalidTokenError
-            return jwt.decode(
-                receipt,
-                self._key("receipt"),
-                algorithms=["HS256"],
-                issuer=ISSUER,
-                # Clocks of two instances differ: `iat` may be in the next second.
-                options={"require": ["iss", "jti", "iat"], "verify_iat": False},
-            )
-        except jwt.InvalidTokenError:
-            raise ValidationError("Invalid receipt", error="Invalid receipt") from None
+        for secret in self.secrets if len(receipt) <= MAX_LENGTH else ():
+            with suppress(jwt.InvalidTokenError):
+                return jwt.decode(
+                    receipt,
+                    _key(secret, "receipt"),
+                    algorithms=["HS256"],
+                    issuer=ISSUER,
+                    # Clocks of two instances differ: `iat` may be in the next second.
+                    options={"require": ["iss", "jti", "iat"], "verify_iat": False},
+                )
+        raise ValidationError("Invalid receipt", error="Invalid receipt")
 
-    def hash_of(self, user_id: UUID) -> str:
-        """Key of the user's job, which outlives the user's rows."""
-        return hmac.new(self._key("user"), user_id.bytes, hashlib.sha256).hexdigest()
+    def hashes_of(self, user_id: UUID) -> Sequence[str]:
+        """The possible keys of the user's job, which outlives the user's rows; a new job has the
+        first."""
+        return [
+            hmac.new(_key(secret, "user"), user_id.bytes, hashlib.sha256).hexdigest()
+            for secret in self.secrets
+        ]
 
     def seal_address(self, email: str, user_hash: str) -> bytes:
         """Encrypt the address for the receipt (AES-256-GCM): it outlives the account."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         nonce = secrets.token_bytes(NONCE_LENGTH)
-        cipher = AESGCM(self._key("address"))
+        cipher = AESGCM(_key(self.secrets[0], "address"))
         return nonce + cipher.encrypt(nonce, email.encode(), user_hash.encode())
 
     def open_address(self, ciphertext: bytes, user_hash: str) -> str | None:
-        """The address; None when it was encrypted with another key."""
+        """The address; None when it was encrypted with an unknown key."""
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         nonce, rest = ciphertext[:NONCE_LENGTH], ciphertext[NONCE_LENGTH:]
-        try:
-            cipher = AESGCM(self._key("address"))
-            return cipher.decrypt(nonce, rest, user_hash.encode()).decode()
-        except InvalidTag:
-            return None
+        for secret in self.secrets:
+            with suppress(InvalidTag):
+                cipher = AESGCM(_key(secret, "address"))
+                return cipher.decrypt(nonce, rest, user_hash.encode()).decode()
+        return None
 
-    def _key(self, purpose: str) -> bytes:
-        label = f"cookcam account deletion {purpose}".encode()
-        return hmac.new(self.secret.encode(), label, hashlib.sha256).digest()
+
+def _key(secret: Secret, purpose: str) -> bytes:
+    label = f"cookcam account deletion {purpose}".encode()
+    return hmac.new(secret.reveal().encode(), label, hashlib.sha256).digest()

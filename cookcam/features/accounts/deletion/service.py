@@ -113,8 +113,10 @@ class AccountDeletion:
         provider does not respond in time: the job then finishes in the background. A repeated
         call finds the job and needs no password: the identity that could check it may be deleted.
         """
-        user_hash = self._receipts.hash_of(caller.user_id)
-        if await self._store.find(user_hash) is None:
+        hashes = self._receipts.hashes_of(caller.user_id)
+        job = await self._store.find(*hashes)
+        user_hash = hashes[0] if job is None else job.user_hash
+        if job is None:
             email = await self._confirm(caller, password)
             address = None
             if self._mail is not None:
@@ -132,7 +134,7 @@ class AccountDeletion:
 
     async def requested_at(self, user_id: UUID) -> datetime | None:
         """When the deletion of the account was requested; None if it was not."""
-        job = await self._store.find(self._receipts.hash_of(user_id))
+        job = await self._store.find(*self._receipts.hashes_of(user_id))
         return None if job is None else job.requested_at
 
     async def run(self) -> None:

@@ -22,7 +22,10 @@ COLUMNS: LiteralString = """
   id, user_hash, user_id, status, attempts, subscriptions, row_counts, file_counts,
   storage_prefixes, email_ciphertext, requested_at, deleted_at"""
 
-FIND = f"select {COLUMNS} from public.account_deletions where user_hash = %(user_hash)s"  # noqa: S608
+FIND = (
+    f"select {COLUMNS} from public.account_deletions where user_hash = any(%(hashes)s)"  # noqa: S608
+    " order by requested_at limit 1"
+)
 
 REQUEST: LiteralString = """
 insert into public.account_deletions (user_hash, user_id, storage_prefixes, email_ciphertext)
@@ -131,8 +134,9 @@ class Due:
 class AccountDeletionStore:
     database: Database = field(repr=False)
 
-    async def find(self, user_hash: str) -> Job | None:
-        return await self.database.fetch_optional_as(SERVICE, Job, FIND, user_hash=user_hash)
+    async def find(self, *hashes: str) -> Job | None:
+        """The job with one of `hashes`: a user's key under each of the secrets."""
+        return await self.database.fetch_optional_as(SERVICE, Job, FIND, hashes=list(hashes))
 
     async def request(
         self,

@@ -5,9 +5,8 @@ Operators are administrators, and holders of the operations key.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from hmac import compare_digest
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from cookcam.features.billing.reconciliation.responses import (
 )
 from cookcam.features.billing.reconciliation.service import Reconciliation, UserReconciliation
 from cookcam.http import Routes, secured, unconditional, validate_response
+from cookcam.http.internal import is_one_of
 from cookcam.http.route_options import for_administrators
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -39,9 +39,9 @@ class Forbidden(AuthorizationError):
 
 @frozen
 class Operators:
-    """`key` is the expected `X-API-Key`; without one only administrators are operators."""
+    """`keys` are accepted as `X-API-Key`; without one only administrators are operators."""
 
-    key: Secret | None
+    keys: Sequence[Secret]
 
     def only(self, view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         """Raises Forbidden for other callers, and AuthenticationError without a token."""
@@ -62,9 +62,7 @@ class Operators:
 
     def _has_key(self) -> bool:
         key = request.headers.get("X-API-Key")
-        if key is None or self.key is None:
-            return False
-        return compare_digest(key.encode(), self.key.reveal().encode())
+        return key is not None and is_one_of(key, self.keys)
 
 
 def routes(
