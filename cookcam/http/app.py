@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any, cast
 
 import trio
 from quart import Blueprint
 from quart.wrappers import Response
 from quart_trio import QuartTrio
+from quart_trio.wrappers.request import TrioBody
 
 from cookcam.config import Config
 from cookcam.errors import BadRequest, DeadlineExceeded
+from cookcam.http.bodies import parse_json
 from cookcam.http.client_address import quota_key
-from cookcam.http.conditional import with_etag
-from cookcam.http.connection import HttpConnection
 from cookcam.http.errors import (
     PLAIN,
     ClientDisconnected,
@@ -29,18 +30,76 @@ from cookcam.http.errors import (
     failure_in,
     ignore_rejection,
 )
-from cookcam.http.json import JsonProvider
 from cookcam.http.openapi import openapi_routes
-from cookcam.http.paths import CANONICAL
-from cookcam.http.quart_internals import ParameterRule, request_context
+from cookcam.http.quart_internals import (
+    ParameterRule,
+    PublicJSONProvider,
+    QuartConnection,
+    request_context,
+)
 from cookcam.http.quotas import spend
 from cookcam.http.rate_limit import RateLimits, quota_headers
-from cookcam.http.requests import Request
-from cookcam.http.responses import RawResponse, json_response
-from cookcam.http.routing import Match, Router, Routes, View, normal_rule, not_found
+from cookcam.http.requests import PulledBody, Request
+from cookcam.http.responses import JSON_TYPE, RawResponse, json_response, to_json
+from cookcam.http.routing import CANONICAL, Match, Router, Routes, View, normal_rule, not_found
 from cookcam.observability.context import add_log_fields
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
+
+CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
+"""ASGI extension: the server cancels a request when its client disconnects."""
+
+
+class HttpConnection(QuartConnection):
+    """Runs one ASGI HTTP request in the app, under our own server and under any other.
+
+    Our server cancels a request when its client disconnects, and announces this in the scope's
+    extensions. The handler then runs without a nursery and without a task that waits for the
+    disconnect, and receives its body itself. Under any other server Quart-Trio's two tasks are
+    used.
+    """
+
+    app: CookCamApp
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        extensions = cast("Any", self.scope).get("extensions")
+        if extensions and CANCELS_ON_DISCONNECT in extensions:
+            await self._run(Request(self.scope, PulledBody(receive)), send)
+            return
+        request = Request(self.scope, TrioBody(None, None))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.handle_messages, nursery, request, receive)
+            await self._run(request, send)
+            nursery.cancel_scope.cancel()
+
+    async def _run(self, request: Request, send: Any) -> None:
+        response = await self.app.respond(request)
+        if not isinstance(response, RawResponse):
+            await self.send_quart_response(send, response)
+            return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": response.headers,
+            }
+        )
+        body = b"" if request.method == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class JsonProvider(PublicJSONProvider):
+    """The provider behind `quart.json`: the same JSON as that of other responses."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return to_json(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return parse_json(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Any:
+        body = to_json(self.value_of(args, kwargs))
+        return Response(body, content_type=JSON_TYPE.decode())
 
 
 class CookCamApp(QuartTrio):
@@ -165,3 +224,26 @@ def _reject_hooks(app: CookCamApp) -> None:
     )
     if any(functions for kind in hooks for functions in kind.values()):
         raise RuntimeError("this app runs no request hooks: use a decorator on the view")
+
+
+def with_etag(response: RawResponse, request: Request) -> RawResponse:
+    """Add a weak ETag to a 200 of a GET; return a 304 when the client has that version.
+
+    The tag is a digest of the response body: it saves bandwidth, not the work of the response.
+    Processors have instructions for SHA-256: 1 µs per kB, a quarter of the time of BLAKE2.
+    """
+    if response.status != 200 or request.method not in ("GET", "HEAD"):
+        return response
+    digest = sha256(response.body, usedforsecurity=False).hexdigest()[:24]
+    tag = f'W/"{len(response.body):x}-{digest}"'
+    header = (b"etag", tag.encode())
+    offered = request.headers.get("If-None-Match")
+    if offered is not None and _matches(offered, tag):
+        return RawResponse(304, [header], b"")
+    return RawResponse(200, [*response.headers, header], response.body)
+
+
+def _matches(offered: str, tag: str) -> bool:
+    """Weak comparison: whether `tag` is in the list of tags, or the list is `*`."""
+    candidates = [candidate.strip() for candidate in offered.split(",")]
+    return "*" in candidates or tag in candidates or tag.removeprefix("W/") in candidates

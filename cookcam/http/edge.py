@@ -17,13 +17,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import trio
+from attrs import define, field
 
 from cookcam.config import Config
 from cookcam.errors import AccessDenied, ServiceOverloaded
-from cookcam.http.access_log import AccessLog
 from cookcam.http.admission import Admission
 from cookcam.http.app import CookCamApp
-from cookcam.http.body_limit import Receive, limited_receive
 from cookcam.http.client_address import ClientAddresses, quota_key
 from cookcam.http.cors import VARY, Cors, is_preflight
 from cookcam.http.errors import (
@@ -34,16 +33,16 @@ from cookcam.http.errors import (
     ignore_rejection,
     is_disconnect,
 )
-from cookcam.http.paths import canonical
 from cookcam.http.rate_limit import GLOBAL, LimitReached, RateLimits, quota_headers
-from cookcam.http.request_id import HEADER, request_id
-from cookcam.http.request_info import STATE_KEY, RequestInfo
+from cookcam.http.request_info import REQUEST_ID_HEADER, STATE_KEY, RequestInfo, request_id
+from cookcam.http.requests import Receive, limited_receive
 from cookcam.http.responses import RawResponse
 from cookcam.http.route_options import RouteOptions, Traffic
-from cookcam.http.routing import Router
+from cookcam.http.routing import Router, canonical
 from cookcam.http.security_headers import PLAIN_SECURITY_HEADERS, SECURITY_HEADERS, Header
 from cookcam.lifecycle.mode import OperatingMode
 from cookcam.observability.context import log_context
+from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import UNTRACED, ErrorReporter, NoReports
 from cookcam.observability.tracing import Kind, Span, span
@@ -64,6 +63,10 @@ _UNTRACED_SPAN = nullcontext[Span | None](None)
 _OVER_TLS: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
 _OVER_HTTP: tuple[Header, ...] = (VARY, *PLAIN_SECURITY_HEADERS)
 
+log = get_logger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status in the log of a request that was cancelled before its response."""
 
 QuotaOfCaller = Callable[[bytes], tuple[str, str] | None]
 """The bucket of the general quota and the user id of the caller, by the Authorization header."""
@@ -134,7 +137,7 @@ class Edge:
         response = _Response(
             send,
             [
-                (HEADER, info.request_id.encode()),
+                (REQUEST_ID_HEADER, info.request_id.encode()),
                 *self._cors.headers(headers.get(b"origin")),
                 *(_OVER_TLS if _is_over_tls(scope, headers) else _OVER_HTTP),
             ],
@@ -176,7 +179,7 @@ class Edge:
             else ()
         )
         info = RequestInfo(
-            request_id(headers.get(HEADER)),
+            request_id(headers.get(REQUEST_ID_HEADER)),
             self._addresses.of(client[0] if client else None, forwarded),
             scope.get("method", "GET"),
             scope["path"],
@@ -319,3 +322,39 @@ class _Response:
             }
         )
         await self.send({"type": "http.response.body", "body": response.body, "more_body": False})
+
+
+@define(eq=False)
+class AccessLog:
+    """The access log: one line and one measurement per request.
+
+    The line has `statusCode`, `duration` (ms) and `bytes`; `requestId`, `method`, `path` (the route
+    template, never the raw path) and `userId` come from the log context. Probes and the Socket.IO
+    transport are logged at debug level. `clock` is the clock of `RequestInfo.started`.
+    """
+
+    clock: Callable[[], float]
+    metrics: Metrics | None
+    # Bound once: an unbound logger looks up its configuration for each line.
+    _log: Any = field(factory=log.bind, eq=False)
+
+    _in_flight: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.metrics is not None:
+            self.metrics.http_requests_in_flight.set_function(lambda: self._in_flight)
+
+    def started(self) -> None:
+        self._in_flight += 1
+
+    def finished(self, request_info: RequestInfo, status: int, size: int, *, quiet: bool) -> None:
+        """`status` is 0 when no response was begun; `size` is the bytes of the body."""
+        self._in_flight -= 1
+        seconds = self.clock() - request_info.started
+        status = status or CLIENT_CLOSED_REQUEST
+        if self.metrics is not None:
+            self.metrics.record_response(request_info.route, request_info.method, status, seconds)
+            if request_info.limited_by is not None:
+                self.metrics.rate_limited_total.of(request_info.limited_by).inc()
+        write = self._log.debug if quiet else self._log.info
+        write("request", statusCode=status, duration=round(seconds * 1000, 1), bytes=size)

@@ -34,8 +34,7 @@ from cookcam.errors import (
     UnsupportedMediaType,
 )
 from cookcam.http.cors import VARY
-from cookcam.http.request_id import HEADER, request_id
-from cookcam.http.request_info import RequestInfo
+from cookcam.http.request_info import REQUEST_ID_HEADER, RequestInfo, request_id
 from cookcam.http.responses import RawResponse, json_response, now_text
 from cookcam.http.route_options import Dialect
 from cookcam.http.security_headers import SECURITY_HEADERS
@@ -136,7 +135,7 @@ def malformed_request(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
     elif status in (408, 504):
         error = DeadlineExceeded()
     response = json_response(error_body(error, request_info) | {"statusCode": status}, status)
-    own = (HEADER, request_info.request_id.encode())
+    own = (REQUEST_ID_HEADER, request_info.request_id.encode())
     return [*response.headers, own, VARY, *SECURITY_HEADERS], response.body
 
 

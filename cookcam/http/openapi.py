@@ -20,11 +20,10 @@ from quart import request
 from cookcam.config import Config
 from cookcam.errors import AuthenticationError
 from cookcam.http.internal import require_internal
-from cookcam.http.paths import ROOT
 from cookcam.http.requests import Request
 from cookcam.http.responses import JSON_TYPE, RawResponse, to_json
 from cookcam.http.route_options import hidden
-from cookcam.http.routing import Routes, not_found
+from cookcam.http.routing import ROOT, Routes, not_found
 from cookcam.http.static_files import file_view, whole
 
 if TYPE_CHECKING:

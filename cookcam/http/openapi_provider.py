@@ -19,9 +19,8 @@ from cookcam.http.openapi_schemas import (
     query_parameters,
     require_one_field,
 )
-from cookcam.http.paths import CANONICAL
 from cookcam.http.route_options import RouteOptions, Traffic, route_options_of
-from cookcam.http.routing import template_of
+from cookcam.http.routing import CANONICAL, template_of
 
 if TYPE_CHECKING:
     from cookcam.http.app import CookCamApp

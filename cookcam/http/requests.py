@@ -6,18 +6,19 @@ connection, so a request without a body costs neither a task nor an event.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import cached_property
 from typing import Any, NoReturn
 
 from quart.wrappers.request import Body
 from werkzeug.datastructures import Headers
 
-from cookcam.errors import InvalidJson
-from cookcam.http.body_limit import Receive
+from cookcam.errors import BadRequest, InvalidJson, PayloadTooLarge
 from cookcam.http.errors import ClientDisconnected
 from cookcam.http.quart_internals import LeanRequest
 from cookcam.http.request_info import RequestInfo, request_info_of
+
+Receive = Callable[[], Awaitable[Any]]
 
 
 class PulledBody(Body):
@@ -86,3 +87,33 @@ class Request(LeanRequest):
 
     def on_json_loading_failed(self, error: Exception) -> NoReturn:
         raise InvalidJson() from error
+
+
+def limited_receive(
+    receive: Receive, limit: int, headers: Mapping[bytes, bytes], http_version: str
+) -> Receive:
+    """Return `receive` with a check that raises PayloadTooLarge after `limit` bytes of body.
+
+    Raises PayloadTooLarge at once when the declared length exceeds the limit, and BadRequest when
+    it is not a number. Received bytes are counted whatever was declared. Only an HTTP/1 request
+    with neither a length nor a transfer coding has no body (RFC 9112 section 6.3).
+    """
+    declared = headers.get(b"content-length")
+    if declared is None:
+        if b"transfer-encoding" not in headers and http_version < "2":
+            return receive
+    elif not declared.isdigit():
+        raise BadRequest("The Content-Length header is not a number")
+    elif len(digits := declared.lstrip(b"0")) > 15 or int(digits or b"0") > limit:
+        raise PayloadTooLarge()
+    received = 0
+
+    async def counting_receive() -> Any:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise PayloadTooLarge()
+        return message
+
+    return counting_receive

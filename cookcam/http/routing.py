@@ -17,9 +17,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from cookcam.errors import NotFound
-from cookcam.http.paths import CANONICAL, LEGACY, canonical
 from cookcam.http.quart_internals import convert_parameter
 from cookcam.http.route_options import RouteOptions, route_options_of
+
+CANONICAL, LEGACY, ROOT = "/api/v1", "/api", ""
+"""Prefixes of routes."""
 
 View = Callable[..., Awaitable[Any]]
 V = TypeVar("V", bound=View)
@@ -121,6 +123,12 @@ class Router:
         if compared != path:
             parameters = _as_spelled(rule, path)
         return Match(self._by_rule[rule.rule, rule.endpoint], parameters)
+
+
+def canonical(path: str) -> str:
+    """The form in which paths are compared. Path parameters keep the client's spelling."""
+    lowered = path.lower()
+    return lowered[:-1] if lowered.endswith("/") and len(lowered) > 1 else lowered
 
 
 def not_found(method: str, path: str) -> NotFound:

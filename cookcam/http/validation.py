@@ -24,7 +24,6 @@ from cookcam.http.bodies import read_body
 from cookcam.http.requests import Request
 from cookcam.http.responses import RawResponse
 from cookcam.http.route_options import route_options_of, set_route_options
-from cookcam.http.rules import describe_rule
 
 T = TypeVar("T")
 View = Callable[..., Awaitable[Any]]
@@ -34,6 +33,47 @@ _EXACT = 2.0**53
 
 _PLACE = re.compile(r" - at `(?:key` in `)?\$([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
+
+_NAMES = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+    "uuid": "a UUID",
+    "datetime": "a moment such as 2026-01-31T12:34:56Z",
+    "date": "a date such as 2026-01-31",
+}
+_BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_PARTS = {"str": "characters", "array": "items", "object": "entries", "bytes": "bytes"}
+
+_Describe = Callable[[re.Match[str]], str]
+
+_RULES: tuple[tuple[re.Pattern[str], _Describe], ...] = (
+    (
+        re.compile(r"Expected `([^`]+)`, got .*", re.S),
+        lambda m: "must be " + " or ".join(_NAMES.get(t, t) for t in m[1].split(" | ")),
+    ),
+    (
+        re.compile(r"Expected `(str|array|object|bytes)` of length (>=|<=) (\d+)"),
+        lambda m: f"must have {_BOUNDS[m[2]]} {m[3]} {_PARTS[m[1]]}",
+    ),
+    (
+        re.compile(r"Expected `(?:int|float)` (>=|<=|>|<) ([-+.\de]+)"),
+        lambda m: f"must be {_BOUNDS[m[1]]} {m[2]}",
+    ),
+    (
+        re.compile(r"Object missing required field `.*", re.S),
+        lambda _: "is required",
+    ),
+    (
+        re.compile(r"Invalid (?:enum )?value .*", re.S),
+        lambda _: "must be one of the allowed values",
+    ),
+    (re.compile(r"Invalid UUID"), lambda _: "must be a UUID"),
+)
 
 
 def validate_request(
@@ -170,7 +210,7 @@ def _place_and_rule(exc: msgspec.ValidationError) -> tuple[str, str]:
     missing = _MISSING.fullmatch(rule)
     if missing:
         field = f"{field}.{missing[1]}" if field else missing[1]
-    return field, describe_rule(rule)
+    return field, _describe_rule(rule)
 
 
 def _require_model(model: type[Any]) -> None:
@@ -203,3 +243,16 @@ def _takes_null(kind: inspect.Type) -> bool:
     if isinstance(kind, inspect.UnionType):
         return any(_takes_null(member) for member in kind.types)
     return isinstance(kind, inspect.NoneType | inspect.AnyType)
+
+
+def _describe_rule(message: str) -> str:
+    """msgspec's message for users, without the rejected value: "must …", "is …".
+
+    The app shows messages as they are, so "Expected `str` of length >= 3" becomes "must have at
+    least 3 characters".
+    """
+    for pattern, describe in _RULES:
+        match = pattern.fullmatch(message)
+        if match:
+            return describe(match)
+    return "is not acceptable"

@@ -45,7 +45,7 @@ _JSON_ENVIRONMENTS = ("staging", "production")
 # Pillow's hold the values of EXIF tags, for instance a location.
 _VERBOSE = {
     **dict.fromkeys(("httpx", "httpcore", "hpack", "openai", "stripe", "PIL"), logging.WARNING),
-    "hypercorn.access": logging.ERROR,  # `http.access_log` writes the access line
+    "hypercorn.access": logging.ERROR,  # `http.edge` writes the access line
     "urllib3": logging.ERROR,  # sends error reports: logs three lines for each failure
 }
 

@@ -26,9 +26,9 @@ from cookcam.errors import (
 )
 from cookcam.http.client_address import UNKNOWN, quota_key
 from cookcam.http.errors import error_response
-from cookcam.http.paths import canonical
 from cookcam.http.request_info import request_info_of
 from cookcam.http.responses import now_text
+from cookcam.http.routing import canonical
 from cookcam.identity import AccountClosed, Authenticator, Identity
 from cookcam.identity.console_cookie import CONSOLE_SOCKET
 from cookcam.lifecycle.state import Lifecycle

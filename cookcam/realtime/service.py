@@ -24,7 +24,7 @@ from attrs import define, field, frozen
 from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
 from cookcam.http.errors import RecordRejection, ignore_rejection
-from cookcam.http.paths import CANONICAL, canonical
+from cookcam.http.routing import CANONICAL, canonical
 from cookcam.identity import Authenticator
 from cookcam.identity.console_cookie import CONSOLE_SOCKET
 from cookcam.lifecycle.state import Lifecycle

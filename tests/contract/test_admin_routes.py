@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from cookcam.app.program import open_services
 from cookcam.config import load
-from cookcam.http.paths import CANONICAL
+from cookcam.http.routing import CANONICAL
 from cookcam.lifecycle.state import Lifecycle
 from tests.contract.server import ContractServer
 from tests.support.environments import DEVELOPMENT

@@ -18,9 +18,8 @@ from cookcam.app import open_services
 from cookcam.app.openapi_document import SETTINGS, openapi_document
 from cookcam.config import load
 from cookcam.http.app import CookCamApp
-from cookcam.http.paths import CANONICAL
 from cookcam.http.route_options import MEBIBYTE, Traffic, route_options_of
-from cookcam.http.routing import template_of
+from cookcam.http.routing import CANONICAL, template_of
 from cookcam.lifecycle.state import Lifecycle
 from tests.contract.server import ContractServer
 

@@ -8,7 +8,7 @@ from quart import request
 
 from cookcam.errors import BadRequest, PayloadTooLarge
 from cookcam.http import MEBIBYTE, Routes, max_body
-from cookcam.http.body_limit import limited_receive
+from cookcam.http.requests import limited_receive
 
 
 async def never() -> Any:

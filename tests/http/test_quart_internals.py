@@ -91,7 +91,7 @@ def test_a_rule_converts_parameters_and_builds_no_urls() -> None:
 
 
 def test_the_arguments_of_jsonify_become_one_value() -> None:
-    from cookcam.http.json import JsonProvider
+    from cookcam.http.app import JsonProvider
 
     provider = JsonProvider(app())
     assert provider.value_of((), {"a": 1}) == {"a": 1}

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cookcam.http.request_id import new_request_id, request_id
+from cookcam.http.request_info import new_request_id, request_id
 
 GOOD = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from cookcam.features.billing.stripe.redirects import is_page_of, origins_of
 from cookcam.features.literals import rejected_field
-from cookcam.http.paths import CANONICAL
+from cookcam.http.routing import CANONICAL
 
 SCHEME: Final = "cookcam://"
 PAGES: Final = frozenset(

@@ -44,10 +44,10 @@ from cookcam.http import (
     serve_in_read_only,
     validate_request,
 )
-from cookcam.http.paths import ROOT
 from cookcam.http.rate_limit import AUTH
 from cookcam.http.request_info import current_request_info
 from cookcam.http.responses import RawResponse
+from cookcam.http.routing import ROOT
 from cookcam.http.security_headers import Header
 from cookcam.http.static_files import file_view
 from cookcam.identity import Identity

@@ -37,9 +37,9 @@ from cookcam.http import (
     validate_response,
 )
 from cookcam.http.internal import require_internal
-from cookcam.http.paths import CANONICAL, ROOT
 from cookcam.http.requests import Request
 from cookcam.http.responses import RawResponse
+from cookcam.http.routing import CANONICAL, ROOT
 from cookcam.observability.metrics import CONTENT_TYPE
 
 
