@@ -179,21 +179,20 @@ async def test_a_session_expires(client, stripe):
 
 
 async def test_a_trial_is_announced_and_then_paid(client, stripe):
-    customer = await _raw(stripe, "/v1/customers", {})
     product = {"name": "CookCam Regular Subscription"}
     price = {"unit_amount": "399", "currency": "usd", "recurring": {"interval": "month"}}
-    raw = await _raw(stripe, "/v1/prices", {**price, "product_data": product})
-    subscription = Subscription.of(
-        await _raw(
-            stripe,
-            "/v1/subscriptions",
-            {
-                "customer": customer["id"],
-                "items": {"0": {"price": raw["id"]}},
-                "trial_period_days": "7",
-            },
-        )
+    session = await _raw(
+        stripe,
+        "/v1/checkout/sessions",
+        {
+            "mode": "subscription",
+            "success_url": "https://app.test/",
+            "line_items": [{"price_data": {**price, "product_data": product}}],
+            "subscription_data": {"trial_period_days": "7"},
+        },
     )
+    paid = stripe.pay(session["id"])
+    subscription = await client.retrieve_subscription(paid["subscription"])
     assert subscription.status == "trialing"
     assert (subscription.trial_end - subscription.created).days == 7
     news = News(stripe)

@@ -254,10 +254,10 @@ async def test_idempotency_key_of_a_running_request_is_a_409(stripe):
         httpx.AsyncClient(verify=False, base_url=stripe.url, headers=headers) as http,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(http.post, "/v1/customers")
+        nursery.start_soon(http.post, "/v1/products")
         while not stripe.requests:
             await trio.sleep(0.001)
-        assert (await http.post("/v1/customers")).status_code == 409
+        assert (await http.post("/v1/products")).status_code == 409
         nursery.cancel_scope.cancel()
 
 

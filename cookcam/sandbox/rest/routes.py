@@ -10,13 +10,12 @@ import orjson
 import psycopg
 import trio
 from attrs import frozen
-from psycopg import sql
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.rest.faults import RestFault, of_database
-from cookcam.sandbox.rest.statements import Query, call
+from cookcam.sandbox.rest.statements import Query, Statement, call
 from cookcam.sandbox.serving import bearer_token
 
 BASE = "/rest/v1"
@@ -45,7 +44,7 @@ def include_rest(app: QuartTrio, key: SigningKey, *, database_url: str) -> None:
         await request.get_data()  # or the next request on this connection would wait behind it
         return _json(orjson.dumps(fault.body()), fault.status)
 
-    async def run(*statements: tuple[sql.Composed, list[Any]]) -> list[Any]:
+    async def run(*statements: Statement) -> list[Any]:
         """The first value of each statement, in one transaction as the caller."""
         caller = _caller(key)
         try:
@@ -61,7 +60,7 @@ def include_rest(app: QuartTrio, key: SigningKey, *, database_url: str) -> None:
         encoded, *counts = await run(*statements)
         response = _rows(encoded)
         found = len(orjson.loads(encoded))
-        first = f"{query.offset}-{query.offset + found - 1}" if found else "*"
+        first = f"0-{found - 1}" if found else "*"
         response.headers["Content-Range"] = f"{first}/{counts[0] if counts else '*'}"
         if counts and found < counts[0]:
             response.status_code = 206
@@ -69,28 +68,21 @@ def include_rest(app: QuartTrio, key: SigningKey, *, database_url: str) -> None:
 
     @app.post(f"{BASE}/<table>")
     async def insert(table: str) -> Response:
-        query = Query.of(table, request.args.items(multi=True))
         rows = await _body()
         rows = cast("list[Any]", rows if isinstance(rows, list) else [rows])
         columns = sorted({name for row in rows for name in row})
-        return await write(query, 201, "insert", json.dumps(rows), columns)
+        return await write(_target(table).insert(json.dumps(rows), columns), 201, 201)
 
     @app.patch(f"{BASE}/<table>")
     async def update(table: str) -> Response:
-        query = Query.of(table, request.args.items(multi=True))
         row = await _body()
-        return await write(query, 200, "update", json.dumps(row), sorted(row))
+        return await write(_target(table).update(json.dumps(row), sorted(row)), 200, 204)
 
-    async def write(
-        query: Query, status: int, kind: str, body: str, columns: list[str]
-    ) -> Response:
-        returned = "return=representation" in request.headers.get("Prefer", "")
-        target = query if returned else query.minimal()
-        statement = (target.insert if kind == "insert" else target.update)(body, columns)
+    async def write(statement: Statement, status: int, status_of_minimal: int) -> Response:
         [encoded] = await run(statement)
-        if returned:
+        if _returns_rows():
             return _rows(encoded, status)
-        return Response(b"", status=201 if kind == "insert" else 204)
+        return Response(b"", status=status_of_minimal)
 
     @app.post(f"{BASE}/rpc/<function>")
     async def invoke(function: str) -> Response:
@@ -99,9 +91,17 @@ def include_rest(app: QuartTrio, key: SigningKey, *, database_url: str) -> None:
         return _json(encoded.encode()) if returns else Response(b"", status=204)
 
 
-def _run(
-    database_url: str, caller: Caller, statements: tuple[tuple[sql.Composed, list[Any]], ...]
-) -> list[Any]:
+def _returns_rows() -> bool:
+    return "return=representation" in request.headers.get("Prefer", "")
+
+
+def _target(table: str) -> Query:
+    """The rows that a write concerns, with the columns it returns."""
+    query = Query.of(table, request.args.items(multi=True))
+    return query if _returns_rows() else query.minimal()
+
+
+def _run(database_url: str, caller: Caller, statements: tuple[Statement, ...]) -> list[Any]:
     values: list[Any] = []
     with psycopg.connect(database_url) as connection:
         connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, LiteralString, cast
+from typing import Any, Final, LiteralString
 
 from attrs import frozen
 from psycopg import sql
@@ -17,16 +17,13 @@ FUNCTIONS: Final[Mapping[str, bool]] = {"update_user_streak": False, "use_freeze
 
 OPERATORS: Final[Mapping[str, LiteralString]] = {
     "eq": "=",
-    "neq": "<>",
     "gt": ">",
     "gte": ">=",
     "lt": "<",
     "lte": "<=",
-    "like": "like",
-    "ilike": "ilike",
 }
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_NOT_FILTERS: Final = ("select", "order", "limit", "offset", "columns", "on_conflict")
+_NOT_FILTERS: Final = ("select", "order", "limit")
 
 Statement = tuple[sql.Composed, list[Any]]
 
@@ -40,7 +37,6 @@ class Query:
     filters: Sequence[tuple[str, str]]
     order: str = ""
     limit: int | None = None
-    offset: int = 0
 
     @classmethod
     def of(cls, table: str, args: Iterable[tuple[str, str]]) -> Query:
@@ -53,31 +49,27 @@ class Query:
         single = dict(given)
         try:
             limit = int(single["limit"]) if "limit" in single else None
-            offset = int(single.get("offset", "0"))
         except ValueError:
-            raise RestFault(400, "PGRST100", "limit and offset must be numbers") from None
+            raise RestFault(400, "PGRST100", "limit must be a number") from None
         return cls(
             table,
             [part.strip() for part in single.get("select", "*").split(",")],
             [(name, value) for name, value in given if name not in _NOT_FILTERS],
             single.get("order", ""),
             limit,
-            offset,
         )
 
     def rows(self) -> Statement:
         """The rows as one JSON array."""
         where, params = self._where()
         statement = sql.SQL(
-            "select coalesce(json_agg(r), '[]')::text from"
-            " (select {} from public.{} t{}{}{} offset {}) r"
+            "select coalesce(json_agg(r), '[]')::text from (select {} from public.{} t{}{}{}) r"
         ).format(
             self._columns("t"),
             sql.Identifier(self.table),
             where,
             self._order(),
             sql.SQL("") if self.limit is None else sql.SQL(" limit {}").format(self.limit),
-            self.offset,
         )
         return statement, params
 
@@ -173,15 +165,7 @@ def _condition(column: str, text: str) -> tuple[sql.Composable, list[Any]]:
     operator, dot, value = text.partition(".")
     name = sql.SQL("t.") + _identifier(column)
     if dot and operator in OPERATORS:
-        if operator in ("like", "ilike"):
-            value = value.replace("*", "%")
         return name + sql.SQL(f" {OPERATORS[operator]} %s"), [value]
-    if operator == "is" and value in ("null", "true", "false"):
-        return name + sql.SQL(" is " + cast("LiteralString", value)), []
-    if operator == "in" and value.startswith("(") and value.endswith(")"):
-        values = value[1:-1].split(",")
-        marks = sql.SQL(", ").join(sql.Placeholder() for _ in values)
-        return name + sql.SQL(" in (") + marks + sql.SQL(")"), list(values)
     raise RestFault(400, "PGRST100", f'"failed to parse filter ({text})"')
 
 

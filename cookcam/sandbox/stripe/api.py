@@ -85,13 +85,10 @@ class Api:
         return [
             *(("GET", path, self._lister(path, kind)) for path, kind in LISTED.items()),
             *(("GET", path + "/{}", self._reader(kind)) for path, kind in READABLE.items()),
-            ("POST", "customers", self._create_customer),
             ("POST", "products", self._create_product),
-            ("POST", "prices", self._price),
             ("POST", "checkout/sessions", self._create_session),
             ("POST", "checkout/sessions/{}/expire", self._expire_session),
             ("POST", "billing_portal/sessions", self._create_portal_session),
-            ("POST", "subscriptions", self._create_subscription),
             ("POST", "subscriptions/{}", self._update_subscription),
             ("DELETE", "subscriptions/{}", self._cancel_subscription),
             ("POST", "subscription_schedules", self._create_schedule),
@@ -168,10 +165,7 @@ class Api:
             return False
         return _in_range(value.get("created", 0), form.get("created"))
 
-    # Customers, products, prices
-
-    def _create_customer(self, form: Form) -> Body:
-        return self.state.create_customer(form.get("email"), forms.metadata(form))
+    # Products and prices
 
     def _create_product(self, form: Form) -> Body:
         if self.store.find("product", form.get("id")):
@@ -270,18 +264,6 @@ class Api:
         )
 
     # Subscriptions
-
-    def _create_subscription(self, form: Form) -> Subscription:
-        customer = self.store.get("customer", forms.required(form, "customer"))
-        items = forms.parts(form, "items")
-        if len(items) != 1:
-            raise invalid("The sandbox sells one item per subscription.", "items")
-        return self.billing.subscribe(
-            customer["id"],
-            self._price_of(items[0], own_product=False),
-            forms.metadata(form),
-            trial_days=forms.integer(form, "trial_period_days") or 0,
-        )
 
     def _update_subscription(self, subscription_id: str, form: Form) -> Subscription:
         subscription = self.state.subscription(subscription_id)

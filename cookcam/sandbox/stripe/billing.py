@@ -121,7 +121,9 @@ class Billing:
         state = self.state
         order = state.store.get("order", session["id"])
         if session["customer"] is None:
-            session["customer"] = state.create_customer(session["customer_email"], {})["id"]
+            customer = state.create("customer", email=session["customer_email"], metadata={})
+            state.emit("customer.created", customer)
+            session["customer"] = customer["id"]
             state.save(session)
         state.set_card(session["customer"], card)
         if card != "success" and not order["trial_days"]:

@@ -53,11 +53,6 @@ class StripeState:
         new_id = object_id or self.store.new_id(kind)
         return self.save(shapes.new_object(kind, new_id, self.store.now, **fields))
 
-    def create_customer(self, email: str | None, metadata: dict[str, str]) -> Body:
-        customer = self.create("customer", email=email, metadata=metadata)
-        self.emit("customer.created", customer)
-        return customer
-
     def create_product(
         self, name: str, metadata: dict[str, str], object_id: str | None = None
     ) -> Body:
