@@ -23,7 +23,7 @@ MAX_NESTING = 20
 """Maximum levels of objects and arrays: OpenAI's limit of 10, each with an `anyOf` around it."""
 
 _SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+_TYPES = ("string", "integer", "number", "boolean", "null")
 
 
 @define(slots=False, eq=False)
@@ -166,74 +166,65 @@ def _schema_of(request: Body) -> tuple[str, Body]:
     name = named.get("name")
     if not isinstance(name, str) or not _SCHEMA_NAME.fullmatch(name):
         raise invalid("Invalid 'response_format.json_schema.name'.", param)
-    schema = _object(named.get("schema"), "Missing 'response_format.json_schema.schema'.", param)
     if named.get("strict") is not True:
         raise invalid("The fake answers strict schemas only.", param)
+    schema = _object(named.get("schema"), "Missing 'response_format.json_schema.schema'.", param)
+    reader = _SchemaReader(name, cast("Body", schema.get("$defs") or {}))
     if schema.get("type") != "object":
-        raise invalid(f"Invalid schema for response_format '{name}': not an object.", param)
-    schema = _normalised(schema, cast("Body", schema.get("$defs") or {}), name)
-    _require_strict(schema, name)
-    return name, schema
+        raise reader.rejection("not an object.")
+    return name, reader.read(schema)
 
 
-def _normalised(schema: Body, definitions: Body, name: str, depth: int = 0) -> Body:
-    """The schema with references replaced, `const` as an enum of one and type lists as `anyOf`.
+@frozen
+class _SchemaReader:
+    """Checks a schema of strict structured output, and simplifies it.
 
-    Raises ApiFault beyond OpenAI's limit of nesting, which a recursive reference reaches too.
     Source: OpenAI's guide to structured outputs, "Supported schemas".
     """
-    if depth > MAX_NESTING:
-        limit = f"exceeds the limit of {MAX_NESTING} levels of nesting."
-        raise invalid(f"Invalid schema for response_format '{name}': {limit}", "response_format")
 
-    def inner(one: object) -> Body:
-        described = _object(one, f"Invalid schema for response_format '{name}'.", "response_format")
-        return _normalised(described, definitions, name, depth + 1)
+    name: str
+    definitions: Body
 
-    if "$ref" in schema:
-        target = definitions.get(str(schema["$ref"]).removeprefix("#/$defs/"))
-        return inner(target)
-    if "const" in schema:
-        schema = {**schema, "enum": [schema["const"]]}
-    if isinstance(schema.get("type"), list):
-        return {"anyOf": [inner({**schema, "type": kind}) for kind in schema["type"]]}
-    if "anyOf" in schema:
-        return {**schema, "anyOf": [inner(choice) for choice in schema["anyOf"]]}
-    if schema.get("type") == "object":
+    def rejection(self, why: str) -> ApiFault:
+        message = f"Invalid schema for response_format '{self.name}': {why}"
+        return invalid(message, "response_format")
+
+    def read(self, value: object, depth: int = 0) -> Body:
+        """The schema with references replaced, `const` as an enum, type lists as `anyOf`.
+
+        Raises ApiFault beyond the limit of nesting, which a recursive reference reaches too.
+        """
+        if depth > MAX_NESTING:
+            raise self.rejection(f"exceeds the limit of {MAX_NESTING} levels of nesting.")
+        if not isinstance(value, dict):
+            raise self.rejection("not an object.")
+        schema = cast("Body", value)
+        if "$ref" in schema:
+            target = str(schema["$ref"]).removeprefix("#/$defs/")
+            return self.read(self.definitions.get(target), depth + 1)
+        if "const" in schema:
+            schema = {**schema, "enum": [schema["const"]]}
+        if isinstance(schema.get("type"), list):
+            schema = {"anyOf": [{**schema, "type": kind} for kind in schema["type"]]}
+        if "anyOf" in schema:
+            return {**schema, "anyOf": [self.read(one, depth + 1) for one in schema["anyOf"]]}
+        match schema.get("type"):
+            case "object":
+                return {**schema, "properties": self._properties(schema, depth + 1)}
+            case "array":
+                return {**schema, "items": self.read(schema.get("items"), depth + 1)}
+            case kind if kind in _TYPES or (kind is None and "enum" in schema):
+                return schema
+            case _:
+                raise self.rejection("schema must have a 'type' key.")
+
+    def _properties(self, schema: Body, depth: int) -> Body:
         properties = cast("Body", schema.get("properties") or {})
-        return {**schema, "properties": {key: inner(one) for key, one in properties.items()}}
-    if schema.get("type") == "array" and "items" in schema:
-        return {**schema, "items": inner(schema["items"])}
-    return schema
-
-
-def _require_strict(schema: Body, name: str) -> None:
-    """Raises ApiFault for a schema that is not valid for strict structured output."""
-
-    def refuse(why: str) -> ApiFault:
-        return invalid(f"Invalid schema for response_format '{name}': {why}", "response_format")
-
-    if "anyOf" in schema:
-        for choice in cast("list[Body]", schema["anyOf"]):
-            _require_strict(choice, name)
-        return
-    if "enum" in schema and "type" not in schema:
-        return
-    kind = schema.get("type")
-    if kind not in _TYPES:
-        raise refuse("schema must have a 'type' key.")
-    if kind == "array":
-        if not isinstance(schema.get("items"), dict):
-            raise refuse("array schema missing items.")
-        _require_strict(schema["items"], name)
-    if kind == "object":
-        properties = cast("dict[str, Body]", schema.get("properties", {}))
         if schema.get("additionalProperties") is not False:
-            raise refuse("'additionalProperties' is required to be supplied and to be false.")
+            raise self.rejection("'additionalProperties' is required to be supplied and false.")
         if sorted(schema.get("required", [])) != sorted(properties):
-            raise refuse("'required' must list every key in properties.")
-        for inner in properties.values():
-            _require_strict(inner, name)
+            raise self.rejection("'required' must list every key in properties.")
+        return {key: self.read(one, depth) for key, one in properties.items()}
 
 
 @frozen
