@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import psycopg
-import trio
 from attrs import asdict
 from quart import Response, request
 
@@ -24,6 +23,8 @@ from cookcam.sandbox.serving import (
 
 T = TypeVar("T")
 Body: TypeAlias = dict[str, Any]
+
+BASE = "/auth/v1/"
 
 _log = logging.getLogger("cookcam.sandbox.gotrue")
 
@@ -42,17 +43,13 @@ def create_app(auth: Auth) -> FakeServerApp:
 def _gateway(app: FakeServerApp, auth: Auth) -> None:
     """Project keys, staged failures and the shape of errors."""
 
+    auth.behaviour.apply_to(app, BASE, lambda status: fault_response(faults.staged(status)))
+
     @app.before_request
     async def check_key() -> Response | None:
-        if not request.path.startswith("/auth/v1/"):
+        without_key = (f"{BASE}.well-known/jwks.json", f"{BASE}verify")  # browsers open them
+        if not request.path.startswith(BASE) or request.path in without_key:
             return None
-        if auth.behaviour.delay:
-            await trio.sleep(auth.behaviour.delay)
-        status = auth.behaviour.take_failure(late=False)
-        if status is not None:
-            raise faults.staged(status)
-        if request.path.endswith(("/.well-known/jwks.json", "/verify")):
-            return None  # what browsers open has no key
         key = request.headers.get("apikey") or request.args.get("apikey")
         if not key:
             return _gateway_rejection("No API key found in request")
@@ -61,14 +58,6 @@ def _gateway(app: FakeServerApp, auth: Auth) -> None:
         except faults.AuthFault:
             return _gateway_rejection("Invalid API key")
         return None
-
-    @app.after_request
-    async def lose_answer(response: Response) -> Response:
-        if request.path.startswith("/auth/v1/"):
-            status = auth.behaviour.take_failure(late=True)
-            if status is not None:
-                return fault_response(faults.staged(status))
-        return response
 
     @app.errorhandler(faults.AuthFault)
     async def on_fault(fault: faults.AuthFault) -> Response:

@@ -27,33 +27,11 @@ def include_storage(
     app: QuartTrio, key: SigningKey, *, files: Files, behaviour: Behaviour | None = None
 ) -> None:
     """Adds the routes of Storage to `app`; `key` made the project's keys and signs URLs."""
-    _gateway(app, behaviour or Behaviour())
+    behaviour = behaviour or Behaviour()
+    behaviour.apply_to(app, BASE, lambda status: _rejection(faults.staged(status)))
+    app.register_error_handler(faults.StorageFault, _on_fault)
     _objects(app, key, files)
     _reading(app, key, files)
-
-
-def _gateway(app: QuartTrio, behaviour: Behaviour) -> None:
-    @app.before_request
-    async def fail_or_wait() -> None:
-        if request.path.startswith(BASE):
-            if behaviour.delay:
-                await trio.sleep(behaviour.delay)
-            status = behaviour.take_failure(late=False)
-            if status is not None:
-                raise faults.staged(status)
-
-    @app.after_request
-    async def lose_answer(response: Response) -> Response:
-        if request.path.startswith(BASE) and response.status_code < 400:
-            status = behaviour.take_failure(late=True)
-            if status is not None:
-                return _rejection(faults.staged(status))
-        return response
-
-    @app.errorhandler(faults.StorageFault)
-    async def on_fault(fault: faults.StorageFault) -> Response:
-        await request.get_data()  # or the next request on this connection would wait behind it
-        return _rejection(fault)
 
 
 def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
@@ -220,6 +198,11 @@ async def _body() -> dict[str, Any]:
 
 async def _in_thread(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     return await trio.to_thread.run_sync(partial(work, *args, **kwargs))
+
+
+async def _on_fault(fault: faults.StorageFault) -> Response:
+    await request.get_data()  # or the next request on this connection would wait behind it
+    return _rejection(fault)
 
 
 def _rejection(fault: faults.StorageFault) -> Response:
