@@ -226,6 +226,11 @@ def _check(name: str, value: object, kind: Any) -> None:
         raise InvalidCommand(f"{name} has to be {_TYPE_NAMES[kind]}")
 
 
+def without_none(**fields: Any) -> dict[str, Any]:
+    """The fields that have a value: the stores leave the others out."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def period_of(product_id: str) -> timedelta:
     return timedelta(days=365 if "year" in product_id else 30)
 

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 from attrs import define, evolve, field, frozen
 
+from cookcam.sandbox.app_stores import without_none
+
 ACTIVE, EXPIRED, BILLING_RETRY, GRACE, REVOKED = 1, 2, 3, 4, 5
 GROUP = "20990001"
 Where = Literal["Production", "Sandbox"]
@@ -76,21 +78,15 @@ class Purchase:
             "storefrontId": "143441",
             "price": shown.price_cents * 10,
             "currency": shown.currency,
-            **({"appAccountToken": self.account_token} if self.account_token else {}),
-            **({"offerType": 1, "offerDiscountType": "FREE_TRIAL"} if shown.trial else {}),
-            **({"isUpgraded": True} if shown.upgraded else {}),
-            **(
-                {"revocationDate": _ms(shown.revoked_at), "revocationReason": 0}
-                if shown.revoked_at
-                else {}
-            ),
-            **(
-                {
-                    "revocationType": "REFUND_PRORATED",
-                    "revocationPercentage": shown.revoked_part,
-                }
-                if shown.revoked_part is not None
-                else {}
+            **without_none(
+                appAccountToken=self.account_token,
+                offerType=1 if shown.trial else None,
+                offerDiscountType="FREE_TRIAL" if shown.trial else None,
+                isUpgraded=shown.upgraded or None,
+                revocationDate=_ms_or_none(shown.revoked_at),
+                revocationReason=0 if shown.revoked_at else None,
+                revocationType=None if shown.revoked_part is None else "REFUND_PRORATED",
+                revocationPercentage=shown.revoked_part,
             ),
         }
 
@@ -105,7 +101,7 @@ class Purchase:
             "signedDate": _ms(now),
             "environment": self.where,
             "recentSubscriptionStartDate": _ms(self.transactions[0].purchased_at),
-            **({"gracePeriodExpiresDate": _ms(self.grace_until)} if self.grace_until else {}),
+            **without_none(gracePeriodExpiresDate=_ms_or_none(self.grace_until)),
         }
 
     def receipt_info(self, now: datetime) -> dict[str, Any]:
@@ -126,10 +122,10 @@ class Purchase:
                     "product_id": self.newest.product_id,
                     "auto_renew_product_id": self.renews_to or self.newest.product_id,
                     "auto_renew_status": str(int(self.renews)),
-                    **(
-                        {"is_in_billing_retry_period": "1"}
+                    **without_none(
+                        is_in_billing_retry_period="1"
                         if self.status in (BILLING_RETRY, GRACE)
-                        else {}
+                        else None
                     ),
                 }
             ],
@@ -147,15 +143,18 @@ class Purchase:
             "is_trial_period": str(one.trial).lower(),
             "in_app_ownership_type": "FAMILY_SHARED" if self.shared else "PURCHASED",
             "subscription_group_identifier": GROUP,
-            **({"app_account_token": self.account_token} if self.account_token else {}),
-            **({"is_upgraded": "true"} if one.upgraded else {}),
-            **(
-                {"cancellation_date_ms": str(_ms(one.revoked_at)), "cancellation_reason": "0"}
-                if one.revoked_at
-                else {}
+            **without_none(
+                app_account_token=self.account_token,
+                is_upgraded="true" if one.upgraded else None,
+                cancellation_date_ms=str(_ms(one.revoked_at)) if one.revoked_at else None,
+                cancellation_reason="0" if one.revoked_at else None,
             ),
         }
 
 
 def _ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)
+
+
+def _ms_or_none(at: datetime | None) -> int | None:
+    return None if at is None else _ms(at)

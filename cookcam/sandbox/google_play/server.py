@@ -14,7 +14,13 @@ import trio
 from attrs import define, field
 from quart import Response, request
 
-from cookcam.sandbox.app_stores import StoreServer, period_of, price_of, serve_store
+from cookcam.sandbox.app_stores import (
+    StoreServer,
+    period_of,
+    price_of,
+    serve_store,
+    without_none,
+)
 from cookcam.sandbox.google_play.keys import AUDIENCE, PUSHER, SERVICE_ACCOUNT, Keys
 from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token
 
@@ -113,18 +119,18 @@ class Purchase:
         """A `SubscriptionPurchaseV2`."""
         order, price = self.newest_order, money(price_of(self.product_id))
         acknowledged = "ACKNOWLEDGED" if self.acknowledged else "PENDING"
-        item: dict[str, Any] = {
-            "productId": self.product_id,
-            "latestSuccessfulOrderId": order,
-            "autoRenewingPlan": {
-                "recurringPrice": price,
-                **({"autoRenewEnabled": True} if self.renews else {}),
-            },
-            "offerDetails": {"basePlanId": "standard"},
-            "offerPhase": {"freeTrial": {}} if self.trial else {"basePrice": {}},
-        }
-        if self.expires_at is not None:
-            item["expiryTime"] = _text(self.expires_at)
+        item = without_none(
+            productId=self.product_id,
+            latestSuccessfulOrderId=order,
+            autoRenewingPlan=without_none(
+                recurringPrice=price, autoRenewEnabled=self.renews or None
+            ),
+            offerDetails={"basePlanId": "standard"},
+            offerPhase={"freeTrial": {}} if self.trial else {"basePrice": {}},
+            expiryTime=_text(self.expires_at) if self.expires_at else None,
+        )
+        cancelled = {self.cancelled_by: {"cancelTime": _text(self.cancelled_at or self.started_at)}}
+        buyer = {"obfuscatedExternalAccountId": self.account_token}
         return {
             "kind": "androidpublisher#subscriptionPurchaseV2",
             "regionCode": "US",
@@ -133,21 +139,11 @@ class Purchase:
             "latestOrderId": order,
             "acknowledgementState": f"ACKNOWLEDGEMENT_STATE_{acknowledged}",
             "lineItems": [item],
-            **({"testPurchase": {}} if self.test else {}),
-            **({"linkedPurchaseToken": self.linked} if self.linked else {}),
-            **(
-                {
-                    "canceledStateContext": {
-                        self.cancelled_by: {"cancelTime": _text(self.cancelled_at)}
-                    }
-                }
-                if self.cancelled_at
-                else {}
-            ),
-            **(
-                {"externalAccountIdentifiers": {"obfuscatedExternalAccountId": self.account_token}}
-                if self.account_token
-                else {}
+            **without_none(
+                testPurchase={} if self.test else None,
+                linkedPurchaseToken=self.linked,
+                canceledStateContext=cancelled if self.cancelled_at else None,
+                externalAccountIdentifiers=buyer if self.account_token else None,
             ),
         }
 
@@ -421,11 +417,9 @@ def create_app(fake: FakeGooglePlay) -> FakeServerApp:
 def money(cents: float, currency: str = "USD") -> dict[str, Any]:
     """A `Money`; Google leaves out what is zero."""
     units, rest = divmod(round(cents * 10**7), 10**9)
-    return {
-        "currencyCode": currency,
-        **({"units": str(units)} if units else {}),
-        **({"nanos": rest} if rest else {}),
-    }
+    return without_none(
+        currencyCode=currency, units=str(units) if units else None, nanos=rest or None
+    )
 
 
 def _text(time: datetime) -> str:
