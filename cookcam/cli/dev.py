@@ -21,7 +21,7 @@ def dev(host: str, port: int, home: Path) -> None:
     if environ.get("APP_ENV") in ("staging", "production"):
         fail("cookcam dev is for development: it refuses to run in staging or production")
     from cookcam.sandbox.dev import run_dev
-    from cookcam.sandbox.errors import SandboxError
+    from cookcam.sandbox.home import SandboxError
 
     try:
         status = run_dev(

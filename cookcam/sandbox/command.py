@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from cookcam.database.migrate import MigrationError
-from cookcam.sandbox.errors import SandboxError
+from cookcam.sandbox.home import SandboxError
 from cookcam.sandbox.running import Sandbox, open_sandbox
 
 

@@ -24,7 +24,7 @@ import orjson
 from attrs import define
 from dotenv import dotenv_values
 
-from cookcam.sandbox.errors import SandboxError
+from cookcam.sandbox.home import SandboxError
 from cookcam.sandbox.postgres import Postgres, stop_postgres
 
 START_TIMEOUT = 60.0  # seconds; a first start makes a database cluster

@@ -1,4 +1,4 @@
-"""The sandbox's directory: one owner at a time, and the files others read.
+"""Where the sandbox runs: its directory, which has one owner at a time, and its ports.
 
 `sandbox.env` is what `cookcam serve --env-file` needs, `sandbox.json` says what runs; both appear
 complete or not at all, and only their owner may read them.
@@ -7,14 +7,17 @@ complete or not at all, and only their owner may read them.
 from __future__ import annotations
 
 import fcntl
+import socket
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from cookcam.sandbox.errors import SandboxError
+
+class SandboxError(Exception):
+    """Keeps the sandbox from starting. One line for the user: what is wrong and what to do."""
 
 
 @contextmanager
@@ -59,3 +62,30 @@ def _write(path: Path, content: bytes) -> None:
     unfinished.touch(mode=0o600)
     unfinished.write_bytes(content)
     unfinished.replace(path)
+
+
+def free_port(wanted: int = 0, host: str = "127.0.0.1") -> int:
+    """`wanted` if it can be listened on, else another free one.
+
+    The issuer of tokens contains the port, so a local server should find the same one every time.
+    """
+    if wanted <= 65535:
+        with suppress(OSError), socket.create_server((host, wanted)) as found:
+            return found.getsockname()[1]
+    return free_port(host=host)
+
+
+def reachable_host(host: str) -> str:
+    """The address that other devices use for a server that listens on `host`.
+
+    For all interfaces (0.0.0.0, ::) that is this machine's address in its network: the source
+    address of a datagram to a documentation address (RFC 5737), of which none is sent.
+    """
+    if host not in ("0.0.0.0", "::"):  # noqa: S104 # compares, binds nothing
+        return "127.0.0.1" if host == "localhost" else host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"  # no network
+        return probe.getsockname()[0]

@@ -30,7 +30,7 @@ import trio
 from attrs import frozen
 from psycopg import sql
 
-from cookcam.sandbox.errors import SandboxError
+from cookcam.sandbox.home import SandboxError
 
 DATABASE = "cookcam"
 OWNER = "postgres"

@@ -19,9 +19,9 @@ from cookcam.sandbox.app_store import FakeAppStore, open_apple
 from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.gotrue.keys import SigningKey
+from cookcam.sandbox.home import free_port, reachable_host
 from cookcam.sandbox.mail import FakeMail, open_mail
 from cookcam.sandbox.openai import FakeOpenAI, open_openai
-from cookcam.sandbox.ports import free_port, reachable_host
 from cookcam.sandbox.postgres import APP, OWNER, Postgres, open_postgres
 from cookcam.sandbox.push import FakePush, open_push
 from cookcam.sandbox.rest import include_rest

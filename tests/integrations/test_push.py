@@ -20,9 +20,8 @@ from cookcam.integrations.provider_calls import (
     ProviderUnavailable,
 )
 from cookcam.integrations.push import Apns, ApnsKey, Expo, Fcm, PushMessage, PushResult, PushService
-from cookcam.sandbox.push import FakePush, Keys, open_push
-from cookcam.sandbox.push import server as push
-from cookcam.sandbox.push.keys import KEY_ID, TEAM_ID
+from cookcam.sandbox import push
+from cookcam.sandbox.push import KEY_ID, TEAM_ID, FakePush, Keys, open_push
 
 FAST_RETRIES = ProviderCallPolicy(initial_delay=0.01)
 TOKENS = {"fcm": "cZ1:APA91b_x-" + "0" * 140, "apns": "0a" * 32}

@@ -15,7 +15,7 @@ from cookcam.config.readers import Secret
 from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.usda import HourlyBudget, QuotaExhausted, Usda, _Unreachable
-from cookcam.sandbox.ports import free_port
+from cookcam.sandbox.home import free_port
 from cookcam.sandbox.usda import Behaviour, FakeUsda, foods, open_usda
 
 QUICK = RetryPolicy(5.0, 3, initial_delay=0.001, retry_on=(_Unreachable,))

@@ -17,8 +17,7 @@ import pytest
 
 from cookcam.config import load
 from cookcam.sandbox.dev import banner, run_dev, settings_of_server
-from cookcam.sandbox.errors import SandboxError
-from cookcam.sandbox.ports import reachable_host
+from cookcam.sandbox.home import SandboxError, reachable_host
 from tests.support.commands import clean_environment
 
 pytestmark = pytest.mark.xdist_group("sandbox-process")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 
-from cookcam.sandbox.ports import free_port
+from cookcam.sandbox.home import free_port
 
 
 def test_a_port_is_kept_while_it_is_free_and_replaced_when_it_is_not():

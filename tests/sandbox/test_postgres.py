@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cookcam.sandbox.errors import SandboxError
+from cookcam.sandbox.home import SandboxError
 from cookcam.sandbox.postgres import OWNER, Postgres, open_postgres
 
 

@@ -1,4 +1,16 @@
-"""The fake push services on a listener, and the object through which tests control them."""
+"""A fake of Expo's push service, Firebase Cloud Messaging and APNs, on one port.
+
+It records what is sent.
+
+    async with open_push() as push:
+        ...                              # a server that has `push.bindings`
+        push.gone.add(token)             # the app was removed from that device
+        assert push.sent[-1].title == "What's cooking today?"
+
+Sources: Expo's "Send notifications with Expo's Push API", Google's reference of FCM HTTP v1,
+Apple's documentation of APNs with tokens. APNs speaks HTTP/2 alone, and so does the fake: without
+TLS, with prior knowledge.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +24,47 @@ from uuid import uuid4
 import orjson
 import trio
 from attrs import asdict, define, field, frozen
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from quart import Response, request
 
-from cookcam.sandbox.keys import verified_claims
-from cookcam.sandbox.push.keys import KEY_ID, PROJECT, SERVICE_ACCOUNT, TEAM_ID, Keys
+from cookcam.sandbox.keys import ServiceAccount, new_rsa_key, pem_of, verified_claims
 from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token, json_response
 
+PROJECT = "cookcam-sandbox"
+SERVICE_ACCOUNT = ServiceAccount(
+    "firebase-adminsdk@sandbox.iam.gserviceaccount.com",
+    PROJECT,
+    "https://www.googleapis.com/auth/firebase.messaging",
+)
+KEY_ID, TEAM_ID = "SANDBOXAPN", "SANDBOXTEA"
 TOPIC = "com.cookcam.app"
+MAX_SENT = 1000
+"""Notifications that are kept."""
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _EXPO_TOKEN = re.compile(r"Expo(?:nent)?PushToken\[(?:([^\[\]:]+):)?[^\[\]]+\]")
 """Real tokens do not show their project; here a text before a colon names another one."""
 _FCM_TOKEN = re.compile(r"[A-Za-z0-9:_-]{1,4096}")
 _APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64,200}")
+
+
+@frozen
+class Keys:
+    """The key of Google's service account, and the one for APNs."""
+
+    account: rsa.RSAPrivateKey = field(repr=False)
+    apns: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @classmethod
+    def make(cls) -> Keys:
+        return cls(new_rsa_key(), ec.generate_private_key(ec.SECP256R1()))
+
+    def service_account(self, token_uri: str) -> str:
+        return SERVICE_ACCOUNT.key_file(self.account, token_uri)
+
+    @property
+    def p8(self) -> str:
+        """The text of the key file that Apple issues."""
+        return pem_of(self.apns)
 
 
 @define
@@ -281,9 +322,6 @@ def _control(app: FakeServerApp, fake: FakePush) -> None:
         """`{token}`: the app is removed from that device."""
         fake.gone.add(str(orjson.loads(await request.get_data())["token"]))
         return Response(status=204)
-
-
-MAX_SENT = 1000
 
 
 def _record(fake: FakePush, sent: Sent) -> None:

@@ -1,4 +1,12 @@
-"""The fake mail server: an SMTP listener, Resend's API, and a page of the mails it got."""
+"""A mail server that delivers nothing: it keeps what it gets and shows it on a page.
+
+    async with open_mail() as mail:
+        ...                              # a server that has `mail.bindings`
+        assert mail.received[-1].subject == "New sign-in to your CookCam account"
+
+It speaks SMTP (RFC 5321, with STARTTLS of RFC 3207 and AUTH PLAIN of RFC 4954), and the part of
+Resend's API that sends a mail.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +25,8 @@ from typing import Any, TypeAlias
 import trio
 from attrs import asdict, define, field, frozen
 from quart import Response, request
-from quart_trio import QuartTrio
 
-from cookcam.sandbox.serving import Listener, json_response
+from cookcam.sandbox.serving import FakeServerApp, Listener, json_response
 
 MAX_LINE = 8_192
 MAX_SIZE = 1_000_000
@@ -277,8 +284,8 @@ class _Session:
         return line
 
 
-def create_app(mail: FakeMail) -> QuartTrio:
-    app = QuartTrio("cookcam.sandbox.mail")
+def create_app(mail: FakeMail) -> FakeServerApp:
+    app = FakeServerApp("cookcam.sandbox.mail")
 
     @app.get("/")
     async def inbox() -> Response:
