@@ -78,7 +78,7 @@ def _parse_with_lone_surrogates(text: str | bytes) -> Any:
 
 
 def _is_json_but_for_numbers(text: str | bytes) -> bool:
-    """Python's parser takes NaN, Infinity and numbers of any size."""
+    """Whether only a number is invalid: Python's parser accepts NaN, Infinity and any size."""
     try:
         json.loads(text, parse_int=float)
     except (ValueError, RecursionError):
@@ -87,7 +87,7 @@ def _is_json_but_for_numbers(text: str | bytes) -> bool:
 
 
 def _brackets(text: str | bytes) -> int:
-    """At least the depth. Brackets inside strings count too."""
+    """An upper limit of the depth: the number of opening brackets, also of those inside strings."""
     if isinstance(text, bytes):
         return text.count(b"[") + text.count(b"{")
     return text.count("[") + text.count("{")

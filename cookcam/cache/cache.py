@@ -12,7 +12,7 @@ from attrs import define, field
 
 from cookcam.cache.memory import MemoryStore
 from cookcam.cache.shared import Redis, RedisStore
-from cookcam.cache.shelves import CacheStore
+from cookcam.cache.store import CacheStore
 from cookcam.observability.metrics import Metrics
 
 Json = Any

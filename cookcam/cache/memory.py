@@ -10,7 +10,7 @@ import trio
 from attrs import define, field
 from cachetools import TLRUCache
 
-from cookcam.cache.shelves import StoredValue
+from cookcam.cache.store import StoredValue
 
 CAPACITY = 32 * 1024 * 1024
 """Bytes of values and keys."""

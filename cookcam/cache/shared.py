@@ -18,7 +18,7 @@ import trio
 from attrs import define, field
 
 from cookcam.cache.memory import MemoryStore
-from cookcam.cache.shelves import StoredValue
+from cookcam.cache.store import StoredValue
 from cookcam.integrations.redis_attempts import RedisAttempts
 
 FALLBACK_TTL = 15.0

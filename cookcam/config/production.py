@@ -1,6 +1,7 @@
-"""What production must not have: rules besides those that hold in every environment.
+"""Rules for settings that apply in production only.
 
-A rule takes the value of one setting and raises InvalidSetting. It is named on the setting.
+A rule takes the value of one setting and raises InvalidSetting. Settings declare their rules
+(`in_production`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from cookcam.config.keys import token_address
 from cookcam.config.readers import InvalidSetting, Network
 from cookcam.config.secret import Secret
 
-MAX_WIDTH = {4: 8, 6: 7}
-"""Shortest prefix of a network of proxies, by IP version: 10.0.0.0/8 and fc00::/7."""
+MIN_PREFIX_LENGTH = {4: 8, 6: 7}
+"""Of a network of proxies, by IP version: the widest are 10.0.0.0/8 and fc00::/7."""
 
 PACKAGED_APPS = frozenset(
     {"https://localhost", "http://tauri.localhost", "https://tauri.localhost"}
@@ -69,13 +70,13 @@ def public_origins(value: Iterable[str]) -> None:
             raise InvalidSetting("must not have an origin of a developer's machine in production")
 
 
-def some_networks(value: Iterable[Network]) -> None:
+def narrow_networks(value: Iterable[Network]) -> None:
     """Networks of proxies. With too wide ones every client could claim any address."""
     v4 = [network for network in value if isinstance(network, ipaddress.IPv4Network)]
     v6 = [network for network in value if isinstance(network, ipaddress.IPv6Network)]
     for network in (*ipaddress.collapse_addresses(v4), *ipaddress.collapse_addresses(v6)):
         mapped = isinstance(network, ipaddress.IPv6Network) and network[0].ipv4_mapped
-        min_length = 96 + MAX_WIDTH[4] if mapped else MAX_WIDTH[network.version]
+        min_length = 96 + MIN_PREFIX_LENGTH[4] if mapped else MIN_PREFIX_LENGTH[network.version]
         if network.prefixlen < min_length:
             raise InvalidSetting(
                 "must not trust whole address ranges such as 0.0.0.0/0 or ::/0 in production:"
@@ -114,7 +115,7 @@ def real_secrets(value: Iterable[Secret]) -> None:
 
 
 def real_account(value: Secret) -> None:
-    """A service account whose key is exchanged at Google, not at a server on this machine."""
+    """A Google service account. The token address in its key must be a remote HTTPS address."""
     if address := token_address(value):
         remote_https(address)
 

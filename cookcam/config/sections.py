@@ -127,7 +127,7 @@ class ServerConfig:
         default=(),
         required=DEPLOYED,
         read=addresses.networks,
-        in_production=production.some_networks,
+        in_production=production.narrow_networks,
         about="comma list of networks whose X-Forwarded-For counts, such as 127.0.0.1/32",
         source="the addresses of your nginx",
     )

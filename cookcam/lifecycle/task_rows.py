@@ -9,7 +9,8 @@ from typing import Any, Final
 from attrs import frozen
 
 MAX_ALIKE: Final = 5
-"""More siblings than this that do the same are one row."""
+"""Siblings with the same name and wait are listed one by one up to this number. Of more, the oldest
+is listed, and one row counts the others."""
 
 Node = Mapping[str, Any]
 """A `TaskNode` as plain data."""
@@ -32,8 +33,9 @@ class TaskRow:
 def task_rows(
     node: Node, *, complete: bool = False, first: str = "", rest: str = "", depth: int = 0
 ) -> Iterator[TaskRow]:
-    """The rows of `node` and of what is below it; `complete` without groups of tasks that do the
-    same. `first` and `rest` are what the tree draws in front of its first and its other rows."""
+    """The rows of `node` and its descendants. With `complete` every task has its own row
+    (`MAX_ALIKE` does not apply). `first` is the prefix of the node's own row in the drawn tree,
+    `rest` that of the rows below it."""
     about = node["about"]
     work = " ".join(about[key] for key in ("method", "path", "socketEvent") if key in about)
     name = f"{node['name']} [{work}]" if work else node["name"]
@@ -76,7 +78,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _entries(node: Node, complete: bool) -> Iterator[Node | str]:
-    """The children; of many that do the same the oldest, and a line that counts the others."""
+    """The children as nodes, and texts for the rows that count tasks (`MAX_ALIKE`)."""
     for _, group in groupby(node["children"], key=lambda one: (one["name"], one["waits_on"])):
         alike = sorted(group, key=lambda one: one["age"] or 0.0, reverse=True)
         if complete or len(alike) <= MAX_ALIKE:

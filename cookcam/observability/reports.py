@@ -93,9 +93,10 @@ class NoReports:
 
 
 def reportable(error: BaseException) -> BaseException | None:
-    """The part of `error` to report: not errors of a client (status below 500), not cancellation.
+    """The part of `error` to report, or None.
 
-    For an exception group, the group of the remaining errors; None if there are none.
+    Errors of a client (status below 500) and cancellation are not reported; they are removed from
+    an exception group.
     """
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)

@@ -1,7 +1,7 @@
-"""Where the sandbox runs: its directory, which has one owner at a time, and its ports.
+"""The sandbox's directory, which one process at a time can use, the files in it, and its ports.
 
-`sandbox.env` is what `cookcam serve --env-file` needs, `sandbox.json` says what runs; both appear
-complete or not at all, and only their owner may read them.
+`sandbox.env` is for `cookcam serve --env-file`, `sandbox.json` lists what runs. Both are replaced
+atomically, and only the user who started the sandbox can read them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class SandboxError(Exception):
 
 @contextmanager
 def owned(home: Path) -> Generator[Path]:
-    """Makes `home` if need be and holds it; the kernel lets go of it when the process dies.
+    """Create `home` unless it exists, lock it for this process, and yield its absolute path.
 
-    Yields its absolute path.
-    Raises SandboxError when another process holds it or it cannot be made.
+    The kernel releases the lock when the process dies. Raises SandboxError when another process
+    has the lock, or the directory cannot be created.
     """
     home = home.resolve()
     try:
@@ -44,7 +44,7 @@ def owned(home: Path) -> Generator[Path]:
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
-    """Writes `NAME=value` lines. No value has a space, a quote or a `#`: none is quoted."""
+    """Writes `NAME=value` lines, without quotes: values contain no space, quote or `#`."""
     _write(path, "".join(f"{name}={value}\n" for name, value in values.items()).encode())
 
 

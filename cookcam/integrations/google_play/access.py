@@ -1,4 +1,4 @@
-"""Access tokens of a Google service account: a signed assertion is exchanged for one.
+"""Access tokens of a Google service account, obtained in exchange for a signed assertion.
 
 google-auth's own refresh blocks its thread, so only its signer and its encoder are used. The
 request is form-encoded; the token is cached for 55 minutes.
@@ -37,7 +37,8 @@ def access_tokens(
 ) -> BearerTokens:
     """Tokens for `scope`; `clock` returns the seconds since 1970.
 
-    They raise ProviderUnavailable, and ProviderMisconfigured for a missing or rejected key.
+    Fetching one raises ProviderUnavailable, and ProviderMisconfigured for a missing or rejected
+    key.
     """
 
     async def create() -> str:
@@ -60,7 +61,7 @@ def access_tokens(
 
 
 def _assertion(key: Secret, scope: str, now: int) -> tuple[str, str]:
-    """The token URL and a signed assertion. Runs in a thread: imports, and RSA."""
+    """The token URL and a signed assertion. Call it in a thread: the imports and RSA take long."""
     from google.auth import crypt, jwt
 
     try:

@@ -192,7 +192,7 @@ _AT_THE_END = _compare_form(AT_THE_END)
 _DIGITS = _compare_form(DIGITS)
 # Words of a key that may make one term: `PaSsWoRd` is four.
 _MAX_LENGTH = 10
-# A key in one breath: `accesstoken`, `creditcardnumber`, `passwordconfirmation`.
+# Keys without separators: `accesstoken`, `creditcardnumber`, `passwordconfirmation`.
 _ENDINGS = tuple(term.replace(" ", "") for term in SECRETS if len(term) > (6 if " " in term else 4))
 _MAX_KEY_LENGTH = 128
 

@@ -1,7 +1,7 @@
 """Redaction of whole values: mappings, sequences, exceptions, objects.
 
-What comes out is plain JSON (`dict`, `list`, `str`, `int`, `float`, `bool`, `None`), a copy,
-bounded in depth and size, whatever goes in.
+The result is a copy as plain JSON (`dict`, `list`, `str`, `int`, `float`, `bool`, `None`), with
+limited depth and size.
 """
 
 from __future__ import annotations
@@ -56,14 +56,16 @@ _PLAIN = frozenset({int, float, bool, type(None)})
 def redact(value: object, limits: Limits = LIMITS, *, also: Collection[str] = ()) -> Json:
     """A copy of `value` as plain JSON, without its secrets. Never raises.
 
-    A value under a secret key becomes `[REDACTED]`, whatever it is; booleans stay, and so do
-    numbers unless the key names something made of digits (`names.DIGITS`). The second of two
-    counts as a value under the first, so that header lists and argument pairs are covered.
-    Strings are searched for shapes (`text`); dates become ISO 8601, bytes text or their length,
-    exceptions `Type: text`, other objects their `repr`, searched like a string. A secret that is
-    known from its key is then taken out wherever else in `value` it stands: the password of a
-    request body is also found in the words of the exception it led to. `also` are secrets that the
-    caller knows to be some.
+    - The value of a secret key becomes `[REDACTED]`. Booleans stay. Numbers stay unless values of
+      that key consist of digits, as a PIN does (`names.DIGITS`).
+    - In a list of two, the first item is treated as the key of the second: headers and argument
+      pairs are stored like that.
+    - Strings are searched for the shapes of secrets (`text`). Dates become ISO 8601, bytes text or
+      their length, exceptions `Type: text`, other objects their `repr`; these are searched too.
+    - A secret found by its key is then removed from all other strings of `value`: the password in
+      a request body may also be in the message of an exception.
+
+    `also` are further secrets to remove.
     """
     try:
         walk = _Walk(limits, limits.entries, {*also})
@@ -120,7 +122,7 @@ class _Walk:
         return result
 
     def allowed(self, entries: Collection[T]) -> Iterable[T]:
-        """As many of the entries as the bound on entries has left."""
+        """The first entries, up to the number that is left of the limit on entries."""
         left = self.left
         self.left = max(0, left - len(entries))
         return entries if len(entries) <= left else islice(entries, left)
@@ -199,7 +201,8 @@ def _parts(value: object) -> Iterable[object]:
 
 
 def _worth_masking(secret_parts: set[str]) -> list[str]:
-    """The values to look for elsewhere: longest first, none so short that it is any word."""
+    """The values to look for in other strings, longest first, without short ones, which may be
+    ordinary words."""
     bare = {value.strip("\"' ") for value in secret_parts}
     return sorted((v for v in bare if len(v) >= _MIN_MASKED_LENGTH and v != REDACTED), key=len)[
         : -_MAX_MASKED - 1 : -1
@@ -207,7 +210,7 @@ def _worth_masking(secret_parts: set[str]) -> list[str]:
 
 
 def _masked(value: Json, secrets: list[str]) -> Json:
-    """Keys stay: a password that is also the name of a field must not cost the field."""
+    """Replaces the secrets in all strings but keys: a password may equal the name of a field."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, REDACTED)
@@ -220,8 +223,8 @@ def _masked(value: Json, secrets: list[str]) -> Json:
 
 
 def _key_and_level(key: str) -> tuple[str, Sensitivity]:
-    """A key as it may be shown (data becomes keys as well), and what may be shown under it."""
-    if len(key) > _MAX_KEY_LENGTH:  # keep what clients send out of the cache
+    """The key with secrets redacted (clients choose keys too), and its value's sensitivity."""
+    if len(key) > _MAX_KEY_LENGTH:  # long keys are data of clients and would fill the cache
         return redact_text(key, _MAX_KEY_LENGTH), sensitivity(key)
     return _short_key_and_level(key)
 

@@ -71,10 +71,13 @@ def log_error(socket: Socket, event: str, error: Exception) -> None:
 
 
 class SocketServer:
-    """`connect_timeout`: seconds until a client must connect to a namespace, and a connect handler
-    must return. `linger`: seconds that handlers may continue after their socket has ended, and the
-    disconnect handler after them. `recovery`: None disables it. `on_error(socket, event, error)` is
-    called for every exception of a handler; none ends a connection. Other options: `EngineServer`.
+    """Namespaces on an Engine.IO server.
+
+    `connect_timeout`: seconds within which a client must connect to a namespace, and a connect
+    handler must return. `linger`: seconds that event handlers may continue after their socket has
+    ended; the disconnect handler then gets as many. `recovery`: None disables it.
+    `on_error(socket, event, error)` is called for every exception of a handler; the connection
+    stays open. Other options: `EngineServer`.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class SocketServer:
         on_error: OnError = log_error,
         **options: Unpack[EngineOptions],
     ) -> None:
-        # Twice: for the event handlers, and then for the disconnect handler.
+        # The event handlers may take one `linger`, the disconnect handler after them another.
         self.engine = EngineServer(self._serve, path=path, linger=2 * linger, **options)
         self._connect_timeout = connect_timeout
         self._linger = linger

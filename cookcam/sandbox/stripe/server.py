@@ -43,7 +43,8 @@ CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
 
 @define(eq=False)
 class FakeStripe(Money):
-    """A running fake: `url` is the value of `STRIPE_API_BASE`, `key` that of the key.
+    """A running fake. `url` is the value for `STRIPE_API_BASE`, `key` the one for
+    `STRIPE_SECRET_KEY`.
 
     `outbox` delivers the events; `behaviour` may be changed at any time. `requests` are method and
     path of the API requests so far. The methods below and those of `Money` are actions of payers,
@@ -280,7 +281,7 @@ class _App:
 
 
 async def _request(scope: Scope, receive: Receive) -> Request | None:
-    """None when the client disconnected before it was complete."""
+    """The request with its body; None when the client disconnected before the body was complete."""
     content = await serving.read_body(receive)
     if content is None:
         return None

@@ -28,13 +28,13 @@ NONCE_LENGTH: Final = 12
 @frozen
 class Receipts:
     """`secrets` are JWT_SECRET, or the service key of a project that signs with asymmetric keys.
-    The first is current; what was made with another one is still recognised."""
+    The first is used for new receipts, addresses and keys; the others are accepted."""
 
     secrets: Sequence[Secret] = field(repr=False)
 
     def sign(self, job: Job) -> str:
         """The receipt of a job that has deleted data and identity."""
-        import jwt  # here and below: with its cryptography it is a tenth of the start's imports
+        import jwt  # not at the top: with cryptography it takes a tenth of the time to start
 
         if job.deleted_at is None:
             raise ValueError("the deletion is not completed")
@@ -66,8 +66,8 @@ class Receipts:
         raise ValidationError("Invalid receipt", error="Invalid receipt")
 
     def hashes_of(self, user_id: UUID) -> Sequence[str]:
-        """The possible keys of the user's job, which outlives the user's rows; a new job has the
-        first."""
+        """The keys under which the user's job may be stored, one for each secret; a new job gets
+        the first. The job stays when the user's rows are deleted, so its key is a hash."""
         return [
             hmac.new(_key(secret, "user"), user_id.bytes, hashlib.sha256).hexdigest()
             for secret in self.secrets

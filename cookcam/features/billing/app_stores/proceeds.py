@@ -3,15 +3,16 @@
 | source                      | proceeds                                                       |
 |-----------------------------|----------------------------------------------------------------|
 | a signed transaction        | its price less Apple's fee                                     |
-| a receipt, which has none   | the tier's price less Apple's fee                              |
+| a receipt without a price   | the tier's price less Apple's fee                              |
 | Google's order              | the revenue that Google states; else the total without taxes   |
 |                             |   less Google's fee                                            |
 | no order: Google does not   | the plan's recurring price, or the tier's, less Google's fee;  |
 |   respond or rejects it     |   only if the period was certainly paid in full                |
 
-Free trials and purchases of another family member have none; neither has a period at the unknown
-price of an offer. A period is one payment, by the store's id (Apple: the transaction's, Google: the
-order's), however often it is reported. See docs/purchases.md.
+Free trials, and subscriptions shared by a family member, have no proceeds; nor has a period at the
+price of an offer when the store does not report that price. A period is identified by the store's
+id (Apple: of the transaction, Google: of the order) and booked once, also when it is reported
+repeatedly. See docs/purchases.md.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class StoreProceeds:
             net = 0 if order.state == "CANCELED" else self._net_of(order)
             at, currency = order.created_at, order.total.currency
             return PaidPeriod(_google_ref(order.id), net, currency, at) if net > 0 else None
-        # Overdue, on hold or ended: the last order may have been that of a free trial.
+        # Of an overdue, suspended or ended subscription the last order may be that of a free trial.
         if (
             subscription.state not in ("ACTIVE", "CANCELED")
             or subscription.discounted
@@ -147,8 +148,8 @@ class StoreProceeds:
     def _net_of(self, order: GoogleOrder) -> int:
         if order.revenue is not None and not order.returned:
             return minor_units(order.revenue.amount, order.revenue.currency)
-        # Google reports the revenue of a partly refunded order without the refund, which is booked
-        # separately.
+        # After a partial refund Google's revenue is the reduced one. The refund is a booking of its
+        # own here, so the full amount is computed.
         return self._less_fee("android", order.total.amount - order.tax, order.total.currency)
 
     async def _order(self, order_id: str) -> GoogleOrder | None:
@@ -176,7 +177,7 @@ class StoreProceeds:
 def _google_return(
     order_id: str, order: GoogleOrder | None, at: datetime, revoked: bool
 ) -> ReturnedMoney | None:
-    """The refund of an order: all of a `revoked` one, unless Google reports the amount."""
+    """The refund of an order: the amount that Google reports, else the total if `revoked`."""
     ref = _google_ref(order_id)
     if order is None:
         return ReturnedMoney(ref, 1, 1, "usd", at) if revoked else None
@@ -191,8 +192,10 @@ def _google_ref(order_id: str) -> str:
 
 
 def minor_units(amount: Decimal, currency: str) -> int:
-    """An amount in units of `currency` in its smallest unit, as Stripe counts it, so that payments
-    of all providers are comparable: cents, but whole yen."""
+    """An amount of `currency` in the smallest unit that Stripe uses for it: cents, whole yen.
+
+    Amounts of all providers are stored in these units.
+    """
     return int(amount.scaleb(_decimals(currency)).quantize(Decimal(1), ROUND_HALF_UP))
 
 

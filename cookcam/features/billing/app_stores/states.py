@@ -4,13 +4,14 @@
 |------------------------|--------------------------|-----------|------------------------------|
 | trial                  | active, a free trial     | trialing  | to the end of the period     |
 | active                 | active                   | active    | to the end of the period     |
-| active, will not renew | canceled, before its end | active    | the same, and ends then      |
+| active, will not renew | canceled, period lasts   | active    | to the end of the period     |
 | grace                  |                          | past_due  | to the end of the grace      |
 | billing retry          | on hold, in grace period | past_due  | to 7 days after the period   |
 | expired                | expired, revoked, paused | expired   | no                           |
 | refunded, revoked      |                          | cancelled | no                           |
 |                        | pending                  | none yet  | no                           |
-| anything else          | anything else            | by its end: active until then, then expired |
+| anything else          | anything else            | active    | to the end of the period;    |
+|                        |                          |           | after it the row is expired  |
 """
 
 from __future__ import annotations
@@ -104,9 +105,11 @@ def of_google(
     refunded: bool = False,
     existing: Subscription | None = None,
 ) -> Purchase:
-    """`existing` is the stored row of the token, with the product and period for a report without
-    an item. Raises PurchaseRejected for an unknown product, PurchasePending if Google reports none
-    yet.
+    """The purchase that Google reports.
+
+    `existing` is the stored row of the token: its product and period are used when the report has
+    no item. Raises PurchaseRejected for an unknown product, and PurchasePending while neither has a
+    product.
     """
     product_id = subscription.product_id or (existing.product_id if existing is not None else None)
     status = _google_status(subscription, existing)
@@ -162,7 +165,7 @@ def _product(platform: Platform, product_id: str) -> Product:
 
 
 def _account(text: str | None) -> UUID | None:
-    """The user that our app named; None for text that is no UUID."""
+    """The user id that the app attached to the purchase; None for text that is no UUID."""
     try:
         return UUID(text) if text else None
     except ValueError:
@@ -170,7 +173,8 @@ def _account(text: str | None) -> UUID | None:
 
 
 def _before(begins: datetime, ends: datetime) -> datetime:
-    """The start, at least one second before the end: a period may be revoked as it begins."""
+    """The start, at least one second before the end. A period that is revoked when it begins would
+    be empty, which the table does not allow."""
     return min(begins, ends - timedelta(seconds=1))
 
 

@@ -83,7 +83,7 @@ class StripeAccounts:
     async def _open(
         self, stripe: Stripe, creator_id: UUID, country: str, previous: StripeAccount | None
     ) -> StripeAccount:
-        """Creates an account, in place of a `previous` one that revoked our access."""
+        """Creates an account. It replaces `previous`, to which the creator revoked our access."""
         replaces = previous.stripe_account_id if previous else None
         try:
             # A fixed key: if the row cannot be written, the next request gets the same account.
@@ -107,8 +107,9 @@ class StripeAccounts:
         Raises NotFound without an account, AuthorizationError for another creator's account,
         ValidationError for a foreign URL, and ServiceError when Stripe rejects the request.
         """
-        none = "No Stripe account found. Please start onboarding first."
-        account = await self._own(creator_id, account_id, none)
+        account = await self._own(
+            creator_id, account_id, "No Stripe account found. Please start onboarding first."
+        )
         back = self.returns.checked(return_url, "return_url")
         again = self.returns.checked(refresh_url, "refresh_url")
         try:
@@ -148,10 +149,11 @@ class StripeAccounts:
             account.stripe_account_id, **_account_fields(latest), read_at=read_at
         )
 
-    async def _own(self, creator_id: UUID, account_id: str | None, none: str) -> StripeAccount:
+    async def _own(self, creator_id: UUID, account_id: str | None, not_found: str) -> StripeAccount:
+        """The creator's account. Raises NotFound with the text `not_found`, AuthorizationError."""
         account = await self.store.of_creator(creator_id)
         if account is None:
-            raise NotFound(none, error=none)
+            raise NotFound(not_found, error=not_found)
         if account_id not in (None, account.stripe_account_id):
             message = "This Stripe account belongs to another creator"
             raise AuthorizationError(message, error=message)
@@ -192,7 +194,8 @@ class StripeAccounts:
 
 
 def status_of(account: Account) -> AccountStatus:
-    """The status by the `transfers` capability, the only one requested; charges do not matter."""
+    """The status by the `transfers` capability. Accounts request no other capability, so
+    `charges_enabled` does not count."""
     if not account.details_submitted:
         return "pending"
     return "active" if account.transfers_active and account.payouts_enabled else "restricted"

@@ -53,7 +53,7 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
     async def recipe_nutrition(
         caller: Identity | None, recipe_id: str, query_args: ServingsFilter
     ) -> RecipeNutritionResponse:
-        """The nutrition of a recipe: the total, and per serving for `servings` servings."""
+        """The nutrition of a recipe: in total, and per serving if it makes `servings` servings."""
         return RecipeNutritionResponse.of(
             await recipes.get(caller, _id(recipe_id), query_args.servings)
         )

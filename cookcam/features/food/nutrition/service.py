@@ -72,7 +72,7 @@ class SmartNutritionService:
         """The match of each name; names that are not cached are looked up together."""
         missing: list[str] = []
 
-        async def absent(name: str) -> Any:
+        async def note_missing(name: str) -> Any:
             missing.append(name)
             raise _NotCached
 
@@ -80,10 +80,10 @@ class SmartNutritionService:
         for name in names:
             try:
                 match = await self.cache.get_or(
-                    MATCHES, _digest(name), DAY, lambda name=name: absent(name)
+                    MATCHES, _digest(name), DAY, lambda name=name: note_missing(name)
                 )
             except _NotCached:
-                if name not in missing:  # a concurrent request ran its own `absent`
+                if name not in missing:  # a concurrent request noted it, and failed for both
                     missing.append(name)
             else:
                 cached[name] = msgspec.convert(match, Match | None)

@@ -123,7 +123,7 @@ def _text(data: dict[str, Any], name: str) -> str:
 
 
 def _confidence(value: object) -> float:
-    """The confidence in range; a correction without one is certain."""
+    """The confidence, limited to the stored range. An ingredient without one gets the maximum."""
     if value is None:
         return MAX_CONFIDENCE
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:

@@ -50,7 +50,7 @@ def routes(streaks: Streaks, replies: StoredReplies) -> Routes:
     @signed_in
     @document_response(StreakStatusResponse)
     async def check_streak(caller: Identity) -> EncodedJson:
-        """The state of the caller's streak. Records no cook."""
+        """The state of the caller's streak. Changes nothing."""
         return EncodedJson(await streaks.status_json(caller))
 
     @bp.post("/gamification/streak/cook")

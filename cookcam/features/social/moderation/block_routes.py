@@ -36,7 +36,7 @@ def routes(blocks: Blocks, cooking: Cooking) -> Routes:
     @signed_in
     @validate_response(BlockResponse)
     async def block(caller: Identity, user_id: str) -> BlockResponse:
-        """Block a user: neither sees the other or what the other writes, and follows end."""
+        """Block a user. Both stop seeing and following each other."""
         other = _id(user_id)
         await blocks.block(caller, other)
         await cooking.separate(caller.user_id, other)
