@@ -88,7 +88,7 @@ async def test_a_release_that_does_not_start_stops_at_the_first_instance(
 
         deployment.releases.switch_to("broken")
         began = trio.current_time()
-        stopped = await reload_one_by_one(deployment, ready_seconds=60)
+        stopped = await deployment.reload_one_by_one(ready_seconds=60)
         assert trio.current_time() - began < 30  # half of what it may take
         assert stopped.returncode == 1
         errors = stopped.stderr.decode()
@@ -103,13 +103,13 @@ async def test_a_release_that_does_not_start_stops_at_the_first_instance(
             {**sandbox.staging, "DATABASE_URL": "postgresql://cookcam@127.0.0.1:1/none"},
         )
         deployment.releases.switch_to("without-database")
-        stopped = await reload_one_by_one(deployment, ready_seconds=25)
+        stopped = await deployment.reload_one_by_one(ready_seconds=25)
         assert stopped.returncode == 1
         assert '"database":{"status":"down"' in stopped.stderr.decode()
         assert await is_ready(deployment.ports[1])
 
         deployment.releases.switch_to("second")
-        done = await reload_one_by_one(deployment, ready_seconds=30)
+        done = await deployment.reload_one_by_one(ready_seconds=30)
         assert done.returncode == 0, done.stderr
         assert await deployment.releases_running() == ["cookcam-api@second"] * 2
 
@@ -130,23 +130,6 @@ def test_a_long_list_of_programs_is_read(tmp_path: Path):
     )
     assert done.returncode == 1
     assert done.stderr == "cookcam-api does not run under this PM2\n"
-
-
-async def reload_one_by_one(
-    deployment: Deployment, ready_seconds: int
-) -> subprocess.CompletedProcess[bytes]:
-    """deploy/reload.js, as a deployment runs it."""
-    return await trio.run_process(
-        [require_program("node"), str(ROOT / "deploy" / "reload.js")],
-        env={
-            **deployment.pm2.environment,
-            "PM2": str(deployment.pm2.program),
-            "COOKCAM_READY_SECONDS": str(ready_seconds),
-        },
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
 
 
 async def log_in(

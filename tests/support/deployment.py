@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import trio
 from attrs import frozen
 
+from tests.support.commands import ROOT
+from tests.support.external import require_program
 from tests.support.pm2 import Pm2, own_pm2
 from tests.support.ports import neighbouring_ports
 from tests.support.releases import Releases
@@ -24,6 +28,20 @@ class Deployment:
 
     async def reload(self) -> None:
         await self.pm2("reload", "cookcam-api")
+
+    async def reload_one_by_one(self, ready_seconds: int) -> subprocess.CompletedProcess[bytes]:
+        """deploy/reload.js, as a deployment runs it."""
+        return await trio.run_process(
+            [require_program("node"), str(ROOT / "deploy" / "reload.js")],
+            env={
+                **self.pm2.environment,
+                "PM2": str(self.pm2.program),
+                "COOKCAM_READY_SECONDS": str(ready_seconds),
+            },
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
 
     async def releases_running(self) -> list[str]:
         """What each instance calls itself."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import frozen
+from dotenv import dotenv_values
 
 from tests.support.commands import ROOT
 
@@ -26,8 +27,18 @@ class Releases:
         release.mkdir()
         for part in ("cookcam", "deploy", ".venv"):
             (release / part).symlink_to(ROOT / part)
+        self.configure(name, settings)
+
+    def settings(self, name: str) -> dict[str, str]:
+        """The `.env` of a release."""
+        values = dotenv_values(self.folder / name / ".env", interpolate=False)
+        return {key: value or "" for key, value in values.items()}
+
+    def configure(self, name: str, settings: Mapping[str, str]) -> None:
+        """Writes the `.env` of a release."""
         values = {**settings, "GIT_COMMIT_SHA": name}
-        (release / ".env").write_text("".join(f"{n}='{v}'\n" for n, v in values.items()))
+        text = "".join(f"{n}='{v}'\n" for n, v in values.items())
+        (self.folder / name / ".env").write_text(text)
 
     def switch_to(self, name: str) -> None:
         """Points the link at another release, in one step."""
