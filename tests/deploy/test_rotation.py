@@ -71,7 +71,7 @@ class Pair:
 
 @define
 class Client:
-    """What became of the requests of one client, which is told to use `value`."""
+    """What became of the requests of one client, which uses `value`."""
 
     value: str
     answered: Counter[tuple[str, str]] = field(factory=Counter[tuple[str, str]])
