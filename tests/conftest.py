@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -17,7 +15,7 @@ import pytest
 from httpx._transports import default as httpx_transports
 
 from tests.support.logs import configure_logs
-from tests.support.postgres import TEMPLATE, Cluster, start_cluster
+from tests.support.postgres import TEMPLATE, Cluster, databases_directory, start_cluster
 
 if TYPE_CHECKING:
     from cookcam.database import Database
@@ -50,7 +48,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def cluster(testrun_uid: str) -> Cluster:
     """The embedded PostgreSQL of this test run, shared by its workers."""
-    return start_cluster(Path(tempfile.gettempdir()) / f"cookcam-{testrun_uid[:12]}")
+    return start_cluster(databases_directory() / f"cookcam-{testrun_uid[:12]}")
 
 
 @pytest.fixture(scope="session")

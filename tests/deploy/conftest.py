@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import databases_directory
 from tests.support.sandbox_process import SandboxProcess, sandbox_process
 
 
@@ -18,7 +19,7 @@ from tests.support.sandbox_process import SandboxProcess, sandbox_process
 def running_sandbox() -> Iterator[SandboxProcess]:
     # Not a directory of pytest: PostgreSQL runs as another user, without access to those.
     with (
-        tempfile.TemporaryDirectory(prefix="cookcam-deploy-") as folder,
+        tempfile.TemporaryDirectory(prefix="cookcam-deploy-", dir=databases_directory()) as folder,
         sandbox_process(Path(folder) / "home") as sandbox,
     ):
         yield sandbox

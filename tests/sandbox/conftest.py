@@ -13,7 +13,7 @@ import pytest
 from supabase_auth import AsyncGoTrueClient
 
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
-from tests.support.postgres import as_owner
+from tests.support.postgres import as_owner, databases_directory
 
 PASSWORD = "Sourdough-1"
 
@@ -25,7 +25,7 @@ def home() -> Iterator[Path]:
     The tests that use it belong to one xdist group and stop what they start in it. It is not
     under pytest's own directory, whose parents PostgreSQL's system user may not enter.
     """
-    with TemporaryDirectory(prefix="cookcam-") as directory:
+    with TemporaryDirectory(prefix="cookcam-", dir=databases_directory()) as directory:
         home = Path(directory) / "home"
         (home / "postgres.unfinished").mkdir(parents=True)
         (home / "postgres.unfinished" / "PG_VERSION").write_text("18\n")

@@ -11,6 +11,7 @@ import atexit
 import os
 import re
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +39,14 @@ full_page_writes = off
 autovacuum = off
 shared_buffers = '32MB'
 max_connections = 200
+wal_level = minimal
+max_wal_senders = 0
+max_wal_size = '256MB'
 """
+
+MEMORY = Path("/dev/shm")
+MIN_MEMORY = 4 << 30
+"""Bytes that a machine and its file system in memory have at least if they hold the databases."""
 
 
 @frozen
@@ -57,7 +65,7 @@ class Cluster:
     def create(self, database: str, template: str = "template1") -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(
-                sql.SQL("create database {} template {}").format(
+                sql.SQL("create database {} template {} strategy file_copy").format(
                     sql.Identifier(database), sql.Identifier(template)
                 )
             )
@@ -77,6 +85,18 @@ class Cluster:
             yield database
         finally:
             self.drop(database)
+
+
+def databases_directory() -> Path:
+    """The parent of data directories: in memory where there is room, else the temporary directory.
+
+    A copy of the template has 800 files. It takes 0.03 s of processor time in memory, and 0.4 s on
+    a disk. All processes of a run get the same directory.
+    """
+    if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
+        return Path(tempfile.gettempdir())
+    has_room = min(shutil.disk_usage(MEMORY).total, psutil.virtual_memory().total) >= MIN_MEMORY
+    return MEMORY if has_room else Path(tempfile.gettempdir())
 
 
 def start_cluster(directory: Path) -> Cluster:

