@@ -15,7 +15,7 @@ import trio
 
 from cookcam.config.sections import DrainConfig
 from tests.support.commands import ROOT
-from tests.support.deployment import Deployment, deployed
+from tests.support.deployment import Deployment, deployed, is_ready
 from tests.support.external import require_program
 from tests.support.sandbox_process import SandboxProcess
 
@@ -145,12 +145,3 @@ async def pid_of_a_ready_one(deployment: Deployment) -> int | None:
     if not await is_ready(deployment.ports[0]):
         return None
     return (await deployment.pm2.processes())[0]["pid"]
-
-
-async def is_ready(port: int) -> bool:
-    async with httpx.AsyncClient(verify=False) as client:
-        try:
-            response = await client.get(f"http://127.0.0.1:{port}/health/ready")
-        except httpx.TransportError:
-            return False
-        return response.status_code == 200

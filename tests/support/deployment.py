@@ -17,6 +17,8 @@ from tests.support.pm2 import Pm2, own_pm2
 from tests.support.ports import neighbouring_ports
 from tests.support.releases import Releases
 
+READY_TIMEOUT = 60.0
+
 
 @frozen
 class Deployment:
@@ -43,6 +45,17 @@ class Deployment:
             check=False,
         )
 
+    async def starts(self, count: int) -> None:
+        """Waits until `count` processes of the instances have become ready since the beginning."""
+        with trio.fail_after(READY_TIMEOUT):
+            while self._started() < count:
+                await trio.sleep(0.05)
+            while not all([await is_ready(port) for port in self.ports]):
+                await trio.sleep(0.05)
+
+    def _started(self) -> int:
+        return sum(line["message"] == "ready for traffic" for line in self.pm2.lines())
+
     async def releases_running(self) -> list[str]:
         """What each instance calls itself."""
         async with httpx.AsyncClient(verify=False) as client:
@@ -52,9 +65,23 @@ class Deployment:
             ]
 
 
+async def is_ready(port: int) -> bool:
+    async with httpx.AsyncClient(verify=False) as client:
+        try:
+            response = await client.get(f"http://127.0.0.1:{port}/health/ready")
+        except httpx.TransportError:
+            return False
+        return response.status_code == 200
+
+
 @asynccontextmanager
-async def deployed(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Deployment]:
-    """The releases `first` and `second`, of which the first runs on two neighbouring ports."""
+async def deployed(
+    folder: Path, settings: Mapping[str, str], **environment: str
+) -> AsyncIterator[Deployment]:
+    """The releases `first` and `second`, of which the first runs on two neighbouring ports.
+
+    `environment` is added to that of PM2 and its process file.
+    """
     port = neighbouring_ports(2)
     releases = Releases(folder / "releases")
     releases.folder.mkdir()
@@ -62,7 +89,10 @@ async def deployed(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[D
         releases.add(name, settings)
     releases.switch_to("first")
     async with own_pm2(
-        COOKCAM_HOME=str(releases.current), COOKCAM_PORT=str(port), APP_ENV=settings["APP_ENV"]
+        COOKCAM_HOME=str(releases.current),
+        COOKCAM_PORT=str(port),
+        APP_ENV=settings["APP_ENV"],
+        **environment,
     ) as pm2:
         await pm2("start", str(releases.current / "deploy" / "pm2.config.js"))
         yield Deployment(pm2, releases, (port, port + 1))
