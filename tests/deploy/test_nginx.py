@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from trio_websocket import connect_websocket_url
 from tests.support.nginx import Nginx, running_nginx
 from tests.support.ports import free_ports
 from tests.support.serving import our_server
+from tests.support.tls import make_certificate
 
 pytestmark = [pytest.mark.external, pytest.mark.xdist_group("deploy")]
 
@@ -121,6 +123,48 @@ async def test_request_arrives_with_forwarded_headers(tmp_path: Path):
         unusable = (await it.seen("/api/v1/recipes", **{"X-Request-ID": 'a"b'}))["headers"]
         assert len(unusable["x-request-id"]) == 32
         assert {(await it.seen("/"))["instance"] for _ in range(4)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_host_arrives_with_its_port(tmp_path: Path, *, http2: bool):
+    """Pages are compared by it with the origin of a form or a socket."""
+    async with front(tmp_path) as it:
+        context = it.nginx.certificate.client_context()
+        async with httpx.AsyncClient(
+            base_url=it.nginx.url, verify=context, http2=http2, http1=not http2
+        ) as client:
+            seen = (await client.get("/ops")).json()["headers"]
+            assert seen["host"] == f"127.0.0.1:{it.nginx.port}"
+            seen = (await client.get("/ops", headers={"Host": "api.test"})).json()["headers"]
+            assert seen["host"] == "api.test"
+
+
+async def test_certificate_is_replaced_without_a_failed_request(tmp_path: Path):
+    (tmp_path / "next").mkdir()
+    following = make_certificate(tmp_path / "next", "next")
+    async with front(tmp_path) as it:
+        context = it.nginx.certificate.client_context()
+        context.load_verify_locations(following.cert_file)
+        statuses: list[int] = []
+        served: list[str] = []  # serial numbers
+
+        async def ask() -> None:
+            async with httpx.AsyncClient(base_url=it.nginx.url, verify=context) as client:
+                response = await client.get("/api/v1/recipes")
+            statuses.append(response.status_code)
+            stream = response.extensions["network_stream"]
+            served.append(stream.get_extra_info("ssl_object").getpeercert()["serialNumber"])
+
+        await ask()
+        shutil.copy(following.cert_file, it.nginx.certificate.cert_file)
+        shutil.copy(following.key_file, it.nginx.certificate.key_file)
+        it.nginx.reload()
+        with trio.fail_after(20):
+            while served[-1] == served[0]:
+                await ask()
+        await ask()
+        assert served[-1] != served[0]
+        assert set(statuses) == {200}
 
 
 async def test_responses_pass_unchanged_and_large_ones_are_compressed(tmp_path: Path):

@@ -37,6 +37,10 @@ class Nginx:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
+    def reload(self) -> None:
+        """`nginx -s reload`: new workers with the files as they are now."""
+        os.kill(int((self.folder / "nginx.pid").read_text()), signal.SIGHUP)
+
     def log(self) -> list[dict[str, Any]]:
         """The access log; every line of it has to be JSON."""
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
