@@ -24,7 +24,7 @@ from cookcam.http.requests import Request
 from cookcam.http.responses import JSON_TYPE, RawResponse, to_json
 from cookcam.http.route_options import hidden
 from cookcam.http.routing import ROOT, Routes, not_found
-from cookcam.http.static_files import file_view, whole
+from cookcam.http.static_files import file_view, stylesheet_view, whole
 
 if TYPE_CHECKING:
     from cookcam.http.app import CookCamApp
@@ -39,7 +39,6 @@ _PAGES: tuple[tuple[str, str, bytes], ...] = (
     ("/api-docs/api-docs.js", "api-docs.js", _SCRIPT),
     ("/api-docs/events.js", "events.js", _SCRIPT),
     ("/api-docs/docs.js", "docs.js", _SCRIPT),
-    ("/api-docs/docs.css", "docs.css", b"text/css; charset=utf-8"),
 )
 
 
@@ -86,4 +85,6 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
     for path, name, kind in _PAGES:
         view = file_view(_STATIC / name, kind, require_access)
         bp.add_url_rule(path, name.replace(".", "-"), view)
+    style = stylesheet_view(_STATIC / "docs.css", require_access)
+    bp.add_url_rule("/api-docs/docs.css", "docs-css", style)
     return bp

@@ -11,6 +11,8 @@ import trio
 from cookcam.http.responses import RawResponse
 from cookcam.http.route_options import hidden
 
+_THEME = Path(__file__).parent / "static" / "theme.css"
+
 
 def file_view(path: Path, kind: bytes, check: Callable[[], None] = lambda: None) -> Any:
     """A view that sends a file as content type `kind`, after `check`, which may raise."""
@@ -19,6 +21,18 @@ def file_view(path: Path, kind: bytes, check: Callable[[], None] = lambda: None)
     async def view() -> RawResponse:
         check()
         return whole(await trio.Path(path).read_bytes(), kind)
+
+    return view
+
+
+def stylesheet_view(path: Path, check: Callable[[], None] = lambda: None) -> Any:
+    """`file_view` of a style sheet, after the rules that all pages share."""
+
+    @hidden
+    async def view() -> RawResponse:
+        check()
+        sheets = [await trio.Path(sheet).read_bytes() for sheet in (_THEME, path)]
+        return whole(b"".join(sheets), b"text/css; charset=utf-8")
 
     return view
 

@@ -49,7 +49,7 @@ from cookcam.http.request_info import current_request_info
 from cookcam.http.responses import RawResponse
 from cookcam.http.routing import ROOT
 from cookcam.http.security_headers import Header
-from cookcam.http.static_files import file_view
+from cookcam.http.static_files import file_view, stylesheet_view
 from cookcam.identity import Identity
 from cookcam.identity.console_cookie import CONSOLE, session_cookie
 from cookcam.identity.guards import identify_caller
@@ -94,9 +94,10 @@ def routes(
     _pages(bp, on_failure, operations, sections)
     _sessions(bp, on_failure, accounts, places, operations)
     _actions(bp, on_failure, operations)
-    for name, kind in (("console.css", "text/css"), ("console.js", "text/javascript")):
-        view = file_view(_STATIC / name, f"{kind}; charset=utf-8".encode())
-        bp.add_url_rule(f"{CONSOLE}/{name}", name.replace(".", "-"), served(view))
+    style = stylesheet_view(_STATIC / "console.css")
+    bp.add_url_rule(f"{CONSOLE}/console.css", "console-css", served(style))
+    script = file_view(_STATIC / "console.js", b"text/javascript; charset=utf-8")
+    bp.add_url_rule(f"{CONSOLE}/console.js", "console-js", served(script))
     return bp
 
 
