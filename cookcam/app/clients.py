@@ -10,7 +10,6 @@ import structlog
 from attrs import field, frozen
 
 from cookcam.config import Config
-from cookcam.config.sections import DEPLOYED
 from cookcam.errors import AppError
 from cookcam.identity import AccountStates, Authenticator
 from cookcam.identity.keys import KeySet
@@ -233,7 +232,7 @@ async def open_push(
 ) -> AsyncGenerator[Mapping[PushProvider, PushService]]:
     """Expo, FCM for Android and APNs for iOS, each if it is configured."""
     push, services = config.push, dict[PushProvider, PushService]()
-    expo_url = push.expo_url or (EXPO_URL if config.environment in DEPLOYED else None)
+    expo_url = push.expo_url or (EXPO_URL if config.deployed else None)
     async with AsyncExitStack() as stack:
         if expo_url:
             services["expo"] = await stack.enter_async_context(

@@ -19,6 +19,7 @@ from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.integrations.usda import Usda
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.openai import open_openai
+from cookcam.sandbox.serving import Failure
 from cookcam.sandbox.usda import open_usda
 from tests.identity.project import open_project
 from tests.integrations.openai_conversations import open_model
@@ -107,7 +108,7 @@ async def test_real_clients_whose_plug_is_pulled():
         assert report.status == "up"
         assert model.received == []  # the list of models: no completion, no cost
         assert len(foods.behaviour.requests) == 1
-        foods.behaviour.failures = 1
+        foods.behaviour.failure = Failure(500, times=1)
         await external_services.check_all()
         assert (report := external_services.report()) is not None
         assert (report.status, report.error) == ("degraded", "usda SERVICE_UNAVAILABLE")
@@ -131,12 +132,13 @@ async def test_a_rejected_key_is_seen_before_user_needs_it():
 
 
 async def received(server: ServerUnderTest, error: str | None) -> dict[str, Any]:
-    """`/health/detailed`, once `external_apis` has that error."""
+    """`/health/detailed`, once storage is checked and `external_apis` has that error."""
     with trio.fail_after(20):
         while True:
             response = await server.http.get("/health/detailed")
-            service = response.json()["services"].get("external_apis")
-            if service is not None and service.get("error") == error:
+            services = response.json()["services"]
+            latest = services.get("external_apis")
+            if "storage" in services and latest is not None and latest.get("error") == error:
                 return {"status_code": response.status_code, **response.json()}
             await trio.sleep(0.05)
 
