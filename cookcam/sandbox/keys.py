@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from cookcam.sandbox.serving import HttpFaults
+from cookcam.sandbox.serving import json_response
 
 
 def new_rsa_key() -> rsa.RSAPrivateKey:
@@ -67,7 +67,6 @@ class ServiceAccount:
         key: Callable[[], rsa.RSAPrivateKey],
         token_uri: str,
         issued: list[str],
-        faults: HttpFaults,
     ) -> None:
         """Add `POST /token` (RFC 7523) to an application; its access tokens are in `issued`.
 
@@ -88,7 +87,7 @@ class ServiceAccount:
                 or claims["scope"] != self.scope
                 or claims["exp"] - claims["iat"] > 3600
             ):
-                return faults.json_response({"error": "invalid_grant"}, 400)
+                return json_response({"error": "invalid_grant"}, 400)
             issued.append(f"ya29.{uuid4().hex}")
             granted = {"access_token": issued[-1], "expires_in": 3599, "token_type": "Bearer"}
-            return faults.json_response(granted)
+            return json_response(granted)

@@ -72,9 +72,11 @@ class Behaviour(HttpFaults):
     """Faults concern sending, not the token endpoint. Tokens of the server in `revoked` are
     rejected. With `expo_access_token`, Expo requires it (enhanced push security)."""
 
-    status: int = 503
     expo_access_token: str | None = field(default=None, repr=False)
     revoked: set[str] = field(factory=set[str], repr=False)
+
+    def may_fail(self, path: str) -> bool:
+        return path != "/token"
 
 
 @frozen
@@ -141,14 +143,7 @@ async def open_push(
 
 def create_app(fake: FakePush) -> FakeServerApp:
     app = FakeServerApp("cookcam.sandbox.push")
-    behaviour = fake.behaviour
-
-    @app.before_request
-    async def trouble() -> Response | None:
-        if request.path.startswith("/_sandbox/"):
-            return None
-        return await behaviour.apply(request.path != "/token")
-
+    fake.behaviour.apply_to(app)
     _expo(app, fake)
     _fcm(app, fake)
     _apns(app, fake)
@@ -232,7 +227,7 @@ def _fcm(app: FakeServerApp, fake: FakePush) -> None:
         return {"@type": FCM_ERROR, "errorCode": name}
 
     SERVICE_ACCOUNT.include_token_endpoint(
-        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens, fake.behaviour
+        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens
     )
 
     @app.post("/v1/projects/<project>/messages:send")

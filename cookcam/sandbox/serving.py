@@ -86,41 +86,96 @@ class Failure:
     late: bool = False
 
 
-@define
-class HttpFaults:
-    """Settings that may be changed while a server runs.
+def upstream_trouble(failure: Failure) -> Response:
+    """A failure with a body that is not of the provider, as from a gateway before it."""
+    return Response("upstream trouble", status=failure.status)
 
-    While `failures` is above 0, responses have `status` and `retry_after`, and count it down.
-    `delay` is in seconds; `garbled` responses are cut in half. `requests` lists what arrived, as
-    method and path.
-    """
+
+@define
+class Faults:
+    """Settings that may be changed while a fake runs: a delay of responses, in seconds, and a
+    failure in place of them."""
 
     delay: float = 0.0
-    failures: int = 0
-    status: int = 500
+    failure: Failure | None = None
+
+    def may_fail(self, path: str) -> bool:
+        """Whether failures concern that path."""
+        return True
+
+    def take_failure(self, *, late: bool) -> Failure | None:
+        """The failure of the current request; counts it down."""
+        failure = self.failure
+        if failure is None or failure.late is not late or not self.may_fail(request.path):
+            return None
+        self.failure = count_down(failure)
+        return failure
+
+    def apply_to(
+        self,
+        app: QuartTrio,
+        rejection: Callable[[Failure], Response] = upstream_trouble,
+        base: str = "/",
+    ) -> None:
+        """Add the faults to the paths below `base`, except those of the sandbox itself."""
+
+        def is_concerned() -> bool:
+            return request.path.startswith(base) and not request.path.startswith("/_sandbox/")
+
+        @app.before_request
+        async def wait_or_fail() -> Response | None:
+            if not is_concerned():
+                return None
+            if self.delay:
+                await trio.sleep(self.delay)
+            failure = self.take_failure(late=False)
+            if failure is None:
+                return None
+            await request.get_data()  # or the next request on this connection waits behind it
+            return rejection(failure)
+
+        @app.after_request
+        async def lose_response(response: Response) -> Response:
+            if not is_concerned() or response.status_code >= 400:
+                return response
+            failure = self.take_failure(late=True)
+            return response if failure is None else rejection(failure)
+
+
+@define
+class HttpFaults(Faults):
+    """Failures have `retry_after`; `garbled` JSON is cut in half. `requests` lists what arrived, as
+    method and path."""
+
     retry_after: int | None = None
     garbled: bool = False
     requests: list[str] = field(factory=list[str], repr=False)
 
-    async def apply(self, may_fail: bool = True) -> Response | None:
-        """Record the current request and wait; the response if it has to fail."""
-        self.requests.append(f"{request.method} {request.path}")
-        if self.delay:
-            await trio.sleep(self.delay)
-        return self.fail() if may_fail and self.failures > 0 else None
+    def apply_to(
+        self,
+        app: QuartTrio,
+        rejection: Callable[[Failure], Response] = upstream_trouble,
+        base: str = "/",
+    ) -> None:
+        @app.before_request
+        async def note() -> None:
+            if not request.path.startswith("/_sandbox/"):
+                self.requests.append(f"{request.method} {request.path}")
 
-    def fail(self) -> Response:
-        self.failures -= 1
-        failed = Response("upstream trouble", status=self.status)
-        if self.retry_after is not None:
-            failed.headers["Retry-After"] = str(self.retry_after)
-        return failed
+        def rejection_with_advice(failure: Failure) -> Response:
+            response = rejection(failure)
+            if self.retry_after is not None:
+                response.headers["Retry-After"] = str(self.retry_after)
+            return response
 
-    def json_response(self, body: object, status: int = 200) -> Response:
-        content = orjson.dumps(body)
-        if self.garbled:
-            content = content[: len(content) // 2]
-        return Response(content, status=status, content_type="application/json")
+        super().apply_to(app, rejection_with_advice, base)
+
+        @app.after_request
+        async def garble(response: Response) -> Response:
+            if self.garbled and response.mimetype == "application/json":
+                content = await response.get_data(as_text=False)
+                response.set_data(content[: len(content) // 2])
+            return response
 
 
 def replace_settings(settings: Any, changes: object, *groups: str) -> dict[str, Any]:

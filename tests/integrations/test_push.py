@@ -22,6 +22,7 @@ from cookcam.integrations.provider_calls import (
 from cookcam.integrations.push import Apns, ApnsKey, Expo, Fcm, PushMessage, PushResult, PushService
 from cookcam.sandbox import push
 from cookcam.sandbox.push import KEY_ID, TEAM_ID, FakePush, Keys, open_push
+from cookcam.sandbox.serving import Failure
 
 FAST_RETRIES = ProviderCallPolicy(initial_delay=0.01)
 TOKENS = {"fcm": "cZ1:APA91b_x-" + "0" * 140, "apns": "0a" * 32}
@@ -108,7 +109,7 @@ class TestBothServices:
         assert both.fake.sent == []
 
     async def test_short_outage_is_retried(self, both: Both, provider: str):
-        both.fake.behaviour.failures = 2
+        both.fake.behaviour.failure = Failure(503, times=2)
         outcome = await send(both.service(provider), TOKENS[provider], MESSAGE)
         assert (outcome.verdict, len(both.fake.sent)) == ("sent", 1)
 
@@ -117,7 +118,7 @@ class TestBothServices:
         self, both: Both, provider: str, status: int
     ):
         behaviour = both.fake.behaviour
-        behaviour.failures, behaviour.status, behaviour.retry_after = 99, status, 90
+        behaviour.failure, behaviour.retry_after = Failure(status), 90
         with pytest.raises(ProviderUnavailable) as caught:
             await send(both.service(provider), TOKENS[provider], MESSAGE)
         assert caught.value.advice == 90
@@ -158,7 +159,7 @@ class TestBothServices:
 
     async def test_logs_contain_neither_token_nor_text(self, both: Both, provider: str):
         with capture_logs() as logs:
-            both.fake.behaviour.failures = 1
+            both.fake.behaviour.failure = Failure(503, times=1)
             await send(both.service(provider), TOKENS[provider], MESSAGE)
             await send(both.service(provider), "no/token?", MESSAGE)
         assert not any(
@@ -255,14 +256,14 @@ class TestExpo:
         assert await expo.send(ours, title="", body="") == [("refused", "VALIDATION_ERROR")]
 
     async def test_short_outage_is_retried(self, expo: ExpoSetup):
-        expo.fake.behaviour.failures = 2
+        expo.fake.behaviour.failure = Failure(503, times=2)
         assert await expo.send(expo_token(1)) == [("sent", "")]
         assert expo.requests == 3
 
     @pytest.mark.parametrize("status", [429, 503])
     async def test_lasting_outage_raises_with_retry_after(self, expo: ExpoSetup, status: int):
         behaviour = expo.fake.behaviour
-        behaviour.failures, behaviour.status, behaviour.retry_after = 99, status, 90
+        behaviour.failure, behaviour.retry_after = Failure(status), 90
         for call in (expo.send(expo_token(1)), expo.expo.receipts(["x"])):
             with pytest.raises(ProviderUnavailable) as caught:
                 await call

@@ -34,7 +34,8 @@ from cookcam.integrations.supabase.storage import (
     new_key,
 )
 from cookcam.sandbox.gotrue import Failure, open_gotrue
-from cookcam.sandbox.storage import Behaviour, Files, include_storage
+from cookcam.sandbox.serving import Faults
+from cookcam.sandbox.storage import Files, include_storage
 from tests.support.postgres import as_owner
 
 QUICK = RetryPolicy(deadline=2.0, attempts=3, initial_delay=0.01)
@@ -46,12 +47,12 @@ class Project:
     anon_key: str
     service_role_key: str
     files: Files
-    behaviour: Behaviour
+    behaviour: Faults
 
 
 @pytest.fixture
 async def project(database_url: str, tmp_path: Path) -> AsyncIterator[Project]:
-    files, behaviour = Files.at(tmp_path, BUCKETS), Behaviour()
+    files, behaviour = Files.at(tmp_path, BUCKETS), Faults()
     include = partial(include_storage, files=files, behaviour=behaviour)
     async with open_gotrue(as_owner(database_url), include=include) as gotrue:
         yield Project(gotrue.url, gotrue.anon_key, gotrue.service_role_key, files, behaviour)

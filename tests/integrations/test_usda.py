@@ -16,6 +16,7 @@ from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.usda import HourlyBudget, QuotaExhausted, Usda, _Unreachable
 from cookcam.sandbox.home import free_port
+from cookcam.sandbox.serving import Failure
 from cookcam.sandbox.usda import Behaviour, FakeUsda, foods, open_usda
 
 QUICK = RetryPolicy(5.0, 3, initial_delay=0.001, retry_on=(_Unreachable,))
@@ -49,9 +50,9 @@ async def test_search_and_a_food():
 
 async def test_server_errors_are_retried_and_then_raised():
     async with opened() as (client, _, behaviour):
-        behaviour.failures = 2
+        behaviour.failure = Failure(500, times=2)
         assert (await client.search(EGG))["foods"]
-        behaviour.failures = 3
+        behaviour.failure = Failure(500, times=3)
         with pytest.raises(ServiceUnavailable):
             await client.search(EGG)
         assert client.budget._spent.__len__() == 6  # every attempt is counted
@@ -100,7 +101,7 @@ async def test_key_is_in_no_url_log_or_error(caplog: pytest.LogCaptureFixture):
     outputs: list[str] = []
     for key in ("a-key-to-keep-secret", None):
         async with opened(key=key) as (client, usda, behaviour):
-            behaviour.failures = 3
+            behaviour.failure = Failure(500, times=3)
             for _ in range(2):
                 with capture_logs() as logs:
                     try:

@@ -18,7 +18,8 @@ from cookcam.features.accounts.personal_data import FOLDERS
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.gotrue.keys import SigningKey
-from cookcam.sandbox.storage import Behaviour, Files, include_storage
+from cookcam.sandbox.serving import Faults
+from cookcam.sandbox.storage import Files, include_storage
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from tests.features.conftest import ApiUser, AppUnderTest
 from tests.support.postgres import as_owner
@@ -66,7 +67,7 @@ class OwnersApp(AppUnderTest):
 
     gotrue: Gotrue
     files: Files
-    storage: Behaviour
+    storage: Faults
     stripe: FakeStripe
     hold: Hold
     database_url: str
@@ -134,7 +135,7 @@ async def open_owners_app(
     database_url: str, home: Path, *, running: bool = True, **environ: str
 ) -> AsyncIterator[OwnersApp]:
     """`running`: the program runs in this process, else the caller starts it."""
-    files, storage, hold = Files.at(home, BUCKETS), Behaviour(), Hold()
+    files, storage, hold = Files.at(home, BUCKETS), Faults(), Hold()
 
     def include(app: QuartTrio, key: SigningKey) -> None:
         include_storage(app, key, files=files, behaviour=storage)

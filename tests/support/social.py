@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from cookcam.database.connection import Connection
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
-from cookcam.sandbox.storage import Behaviour, Files, include_storage
+from cookcam.sandbox.serving import Faults
+from cookcam.sandbox.storage import Files, include_storage
 from tests.features.conftest import ApiUser, AppUnderTest, Client, Response
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment, whole_server
@@ -33,7 +34,7 @@ class ApiServer(AppUnderTest):
     http: httpx.AsyncClient
     gotrue: Gotrue
     files: Files
-    storage: Behaviour
+    storage: Faults
     database_url: str
 
     async def recipe(self, author: Client, **content: Any) -> str:
@@ -96,7 +97,7 @@ async def open_api_server(
     database_url: str, home: Path, **environ: str
 ) -> AsyncIterator[ApiServer]:
     async with AsyncExitStack() as stack:
-        files, storage = Files.at(home, BUCKETS), Behaviour()
+        files, storage = Files.at(home, BUCKETS), Faults()
         include = partial(include_storage, files=files, behaviour=storage)
         gotrue = await stack.enter_async_context(
             open_gotrue(as_owner(database_url), include=include)
@@ -108,7 +109,7 @@ async def open_api_server(
 
 @asynccontextmanager
 async def running(
-    database_url: str, gotrue: Gotrue, files: Files, storage: Behaviour, **environ: str
+    database_url: str, gotrue: Gotrue, files: Files, storage: Faults, **environ: str
 ) -> AsyncIterator[ApiServer]:
     """Runs the program against an existing identity project."""
     async with (

@@ -26,7 +26,15 @@ from cookcam.sandbox.app_store.purchases import (
 )
 from cookcam.sandbox.app_stores import InvalidCommand, StoreServer, period_of, price_of, serve_store
 from cookcam.sandbox.keys import pem_of, verified_claims
-from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token
+from cookcam.sandbox.serving import (
+    Failure,
+    FakeServerApp,
+    HttpFaults,
+    Listener,
+    bearer_token,
+    json_response,
+    upstream_trouble,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -286,19 +294,15 @@ async def open_apple(
 
 def create_app(fake: FakeAppStore) -> FakeServerApp:
     app = FakeServerApp("cookcam.sandbox.apple")
-    behaviour = fake.behaviour
+    behaviour, answer = fake.behaviour, json_response
 
-    answer = behaviour.json_response
-
-    @app.before_request
-    async def trouble() -> Response | None:
-        if request.path.startswith("/_sandbox/"):
-            return None
-        failed = await behaviour.apply()
-        if failed is None or behaviour.code is None:
-            return failed
+    def rejection(failure: Failure) -> Response:
+        if behaviour.code is None:
+            return upstream_trouble(failure)
         error = {"errorCode": behaviour.code, "errorMessage": "as a test wants it"}
-        return answer(error, behaviour.status)
+        return answer(error, failure.status)
+
+    behaviour.apply_to(app, rejection)
 
     async def verify(where: Where) -> Response:
         body = orjson.loads(await request.get_data())

@@ -22,7 +22,13 @@ from cookcam.sandbox.app_stores import (
     without_none,
 )
 from cookcam.sandbox.google_play.keys import AUDIENCE, PUSHER, SERVICE_ACCOUNT, Keys
-from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token
+from cookcam.sandbox.serving import (
+    FakeServerApp,
+    HttpFaults,
+    Listener,
+    bearer_token,
+    json_response,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -43,6 +49,9 @@ class Behaviour(HttpFaults):
 
     of_tokens: bool = False
     order_failure: int | None = None
+
+    def may_fail(self, path: str) -> bool:
+        return path != "/token" or self.of_tokens
 
 
 @define(eq=False)
@@ -341,30 +350,25 @@ async def open_google_play(
 
 def create_app(fake: FakeGooglePlay) -> FakeServerApp:
     app = FakeServerApp("cookcam.sandbox.google_play")
-    behaviour = fake.behaviour
+    behaviour, answer = fake.behaviour, json_response
     package = f"/androidpublisher/v3/applications/{PACKAGE}"
     of_app = f"{package}/purchases"
-
-    answer = behaviour.json_response
 
     def rejection(status: int, reason: str) -> Response:
         errors = [{"domain": "androidpublisher", "message": reason, "reason": reason}]
         return answer({"error": {"code": status, "message": reason, "errors": errors}}, status)
 
+    behaviour.apply_to(app)
+
     @app.before_request
-    async def trouble() -> Response | None:
-        if request.path.startswith("/_sandbox/"):
-            return None
-        failed = await behaviour.apply(request.path != "/token" or behaviour.of_tokens)
-        if failed is not None:
-            return failed
+    async def check_token() -> Response | None:
         needs_token = request.path.startswith("/androidpublisher/")
         if needs_token and bearer_token() not in fake.access_tokens:
             return rejection(401, "UNAUTHENTICATED")
         return None
 
     SERVICE_ACCOUNT.include_token_endpoint(
-        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens, behaviour
+        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens
     )
 
     @app.get(of_app + "/subscriptionsv2/tokens/<path:token>")

@@ -9,8 +9,8 @@ own, `sandbox`. Source of the protocol: the published API of Supabase Auth (GoTr
 `supabase` client library uses it.
 """
 
-from cookcam.sandbox.gotrue.behaviour import Behaviour
 from cookcam.sandbox.gotrue.server import Gotrue, Tokens, User, open_gotrue
+from cookcam.sandbox.gotrue.service import Behaviour
 from cookcam.sandbox.serving import Failure
 
 __all__ = ["Behaviour", "Failure", "Gotrue", "Tokens", "User", "open_gotrue"]

@@ -43,7 +43,9 @@ def create_app(auth: Auth) -> FakeServerApp:
 def _gateway(app: FakeServerApp, auth: Auth) -> None:
     """Project keys, staged failures and the shape of errors."""
 
-    auth.behaviour.apply_to(app, BASE, lambda status: fault_response(faults.staged(status)))
+    auth.behaviour.apply_to(
+        app, lambda failure: fault_response(faults.staged(failure.status)), BASE
+    )
 
     @app.before_request
     async def check_key() -> Response | None:

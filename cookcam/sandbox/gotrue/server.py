@@ -12,10 +12,9 @@ from attrs import field, frozen
 from quart_trio import QuartTrio
 
 from cookcam.sandbox.gotrue import shapes
-from cookcam.sandbox.gotrue.behaviour import Behaviour
 from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.gotrue.routes import create_app
-from cookcam.sandbox.gotrue.service import Auth, Mail
+from cookcam.sandbox.gotrue.service import Auth, Behaviour, Mail
 from cookcam.sandbox.gotrue.store import Store
 from cookcam.sandbox.serving import Listener
 

@@ -13,12 +13,12 @@ from uuid import UUID
 
 import jwt
 import trio
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from cookcam.sandbox.gotrue import faults, shapes
-from cookcam.sandbox.gotrue.behaviour import Behaviour
 from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.gotrue.store import RefreshTokenRow, Rows, SessionRow, Store, UserRow
+from cookcam.sandbox.serving import Faults
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _TERM = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -30,6 +30,19 @@ MIN_PASSWORD_LENGTH = 6
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no more, so the real service rejects more
 SCRYPT_COST = 12
 """The base-2 logarithm of n; a hash takes about 10 ms. The passwords are of this machine only."""
+
+
+@define
+class Behaviour(Faults):
+    """Settings of Auth; times are in seconds.
+
+    A refresh token may be used again within `reuse_interval` of its first use, as Supabase's
+    default of 10 s allows; later use ends the session.
+    """
+
+    confirm_email: bool = False
+    token_lifetime: int = 3600
+    reuse_interval: float = 10.0
 
 
 @frozen

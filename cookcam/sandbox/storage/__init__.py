@@ -10,6 +10,6 @@ as in a Supabase project. Source of the protocol: the published API of Supabase 
 """
 
 from cookcam.sandbox.storage.files import Files
-from cookcam.sandbox.storage.routes import Behaviour, include_storage
+from cookcam.sandbox.storage.routes import include_storage
 
-__all__ = ["Behaviour", "Files", "include_storage"]
+__all__ = ["Files", "include_storage"]

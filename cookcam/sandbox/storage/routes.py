@@ -12,9 +12,8 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from cookcam.sandbox.gotrue.behaviour import ProjectBehaviour as Behaviour
 from cookcam.sandbox.gotrue.keys import SigningKey
-from cookcam.sandbox.serving import bearer_token, json_response, read_json_object
+from cookcam.sandbox.serving import Faults, bearer_token, json_response, read_json_object
 from cookcam.sandbox.storage import faults
 from cookcam.sandbox.storage.files import About, Files
 
@@ -24,11 +23,11 @@ BASE = "/storage/v1"
 
 
 def include_storage(
-    app: QuartTrio, key: SigningKey, *, files: Files, behaviour: Behaviour | None = None
+    app: QuartTrio, key: SigningKey, *, files: Files, behaviour: Faults | None = None
 ) -> None:
     """Adds the routes of Storage to `app`; `key` made the project's keys and signs URLs."""
-    behaviour = behaviour or Behaviour()
-    behaviour.apply_to(app, BASE, lambda status: _rejection(faults.staged(status)))
+    behaviour = behaviour or Faults()
+    behaviour.apply_to(app, lambda failure: _rejection(faults.staged(failure.status)), BASE)
     app.register_error_handler(faults.StorageFault, _on_fault)
     _objects(app, key, files)
     _reading(app, key, files)

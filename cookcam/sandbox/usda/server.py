@@ -59,27 +59,25 @@ async def open_usda(
 def create_app(api_key: str, behaviour: Behaviour) -> FakeServerApp:
     app = FakeServerApp("cookcam.sandbox.usda")
     _gateway(app, api_key, behaviour)
-    _foods(app, foods(), behaviour)
+    _foods(app, foods())
     return app
 
 
 def _gateway(app: FakeServerApp, api_key: str, behaviour: Behaviour) -> None:
     """The gateway api.data.gov: keys, quota and staged faults."""
     hour_ends = trio.current_time() + HOUR
+    behaviour.apply_to(app)
 
     @app.before_request
     async def admit() -> Response | None:
         nonlocal hour_ends
         if trio.current_time() >= hour_ends:
             hour_ends, behaviour.remaining = trio.current_time() + HOUR, QUOTA
-        failed = await behaviour.apply()
         given = request.headers.get("X-Api-Key") or request.args.get("api_key")
         if not given:
             return _rejection(403, "API_KEY_MISSING", "No api_key was supplied.")
         if given != api_key:
             return _rejection(403, "API_KEY_INVALID", "An invalid api_key was supplied.")
-        if failed is not None:
-            return failed
         if behaviour.remaining <= 0:
             rejection = _rejection(429, "OVER_RATE_LIMIT", "You have exceeded your rate limit.")
             if behaviour.quota_retry_after is not None:
@@ -95,16 +93,14 @@ def _gateway(app: FakeServerApp, api_key: str, behaviour: Behaviour) -> None:
         return response
 
 
-def _foods(app: FakeServerApp, catalogue: list[Food], behaviour: Behaviour) -> None:
+def _foods(app: FakeServerApp, catalogue: list[Food]) -> None:
     by_id = {food.fdc_id: food for food in catalogue}
-
-    answer = behaviour.json_response
 
     @app.get("/fdc/v1/foods/search")
     async def search() -> Response:
         query = request.args.get("query", "").strip()
         if not query:
-            return answer({"status": 400, "error": "Bad Request", "message": "query"}, 400)
+            return json_response({"status": 400, "error": "Bad Request", "message": "query"}, 400)
         size = _integer("pageSize", 50, MAX_PAGE_SIZE)
         page = _integer("pageNumber", 1, 10_000)
         data_types = [
@@ -112,7 +108,7 @@ def _foods(app: FakeServerApp, catalogue: list[Food], behaviour: Behaviour) -> N
         ]
         hits = search_foods(catalogue, query, [kind for kind in data_types if kind])
         pages = -(-len(hits) // size)
-        return answer(
+        return json_response(
             {
                 "totalHits": len(hits),
                 "currentPage": page,
@@ -127,8 +123,8 @@ def _foods(app: FakeServerApp, catalogue: list[Food], behaviour: Behaviour) -> N
     async def food(fdc_id: int) -> Response:
         one = by_id.get(fdc_id)
         if one is None:
-            return answer({"status": 404, "error": "Not Found"}, 404)
-        return answer(one.in_full())
+            return json_response({"status": 404, "error": "Not Found"}, 404)
+        return json_response(one.in_full())
 
 
 def _integer(name: str, default: int, highest: int) -> int:

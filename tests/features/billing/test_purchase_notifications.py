@@ -20,6 +20,7 @@ from cookcam.integrations.google_play import client as google_play_client
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
 from cookcam.sandbox.google_play import server as play
+from cookcam.sandbox.serving import Failure
 from tests.features.conftest import ApiUser
 from tests.support.app_stores import WEBHOOKS, StoresApp, assert_has, open_stores_app, show
 from tests.support.hubs import cut_all_sessions
@@ -299,7 +300,7 @@ class TestGoogle:
         await assert_has(ann, "free")
 
     async def test_without_google_s_keys_it_is_later_and_not_no(self, stores_app: StoresApp):
-        stores_app.google.behaviour.failures = 5
+        stores_app.google.behaviour.failure = Failure(500, times=5)
         received = {"testNotification": {"version": "1.0"}}
         assert await stores_app.google.deliver(stores_app.google.envelope(received)) == 503
 
@@ -364,7 +365,7 @@ class TestGoogle:
         self, stores_app: StoresApp, ann: ApiUser
     ):
         bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
-        stores_app.google.behaviour.failures = 3
+        stores_app.google.behaviour.failure = Failure(500, times=3)
         await stores_app.google.expire(bought)
         assert stores_app.google.statuses[-1] == 503
         await assert_has(ann, "regular")

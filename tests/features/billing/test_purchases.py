@@ -15,6 +15,7 @@ from cookcam.features.billing.app_stores.models import hash_of
 from cookcam.features.billing.app_stores.service import ReceiptCipher
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
+from cookcam.sandbox.serving import Failure
 from tests.features.conftest import ApiUser
 from tests.support.app_stores import RECEIPT_KEY, StoresApp, assert_has, open_stores_app, show
 
@@ -583,11 +584,11 @@ class TestGoogle:
         for status, answered, requests in GOOGLE_STATUSES:
             bought = await stores_app.google.buy("cookcam_pro_monthly")
             behaviour.requests.clear()
-            behaviour.failures, behaviour.status = 100, status
+            behaviour.failure = Failure(status)
             answer = await show(ann, bought)
             requested = [path for path in behaviour.requests if "subscriptionsv2" in path]
             assert (status, answer.status_code, len(requested)) == (status, answered, requests)
-            behaviour.failures = 0
+            behaviour.failure = None
             if answered == 503:
                 assert deferred(answer)
                 assert (await show(ann, bought)).status_code == 200  # never stored as invalid
@@ -611,7 +612,7 @@ class TestGoogle:
         bought.acknowledged = False  # as if that call had been lost
         due = "update iap_receipt_bindings set acknowledge_at = now() where store_key = %(key)s"
         await stores_app.sql(due, key=hash_of(bought.token))
-        stores_app.google.behaviour.failures = 1
+        stores_app.google.behaviour.failure = Failure(500, times=1)
         await stores_app.container.acknowledging.sweep()
         assert not bought.acknowledged
         assert await stores_app.container.acknowledging.sweep() == 0  # not at once again
@@ -663,7 +664,7 @@ class TestOutages:
             if store == "server api":
                 changes["receipt"] = stores_app.apple.signed_transaction(bought)
             if how in ("500", "429"):
-                behaviour.failures, behaviour.status = 3, int(how)
+                behaviour.failure = Failure(int(how), times=3)
             elif how == "garbled":
                 behaviour.garbled = True
             else:
@@ -673,7 +674,7 @@ class TestOutages:
                 assert deferred(await show(ann, bought, **changes)), how
             stores_app.impatient()
             await assert_has(ann, "free")
-            behaviour.failures, behaviour.garbled, behaviour.delay = 0, False, 0.0
+            behaviour.failure, behaviour.garbled, behaviour.delay = None, False, 0.0
             assert (await show(ann, bought, **changes)).status_code == 200
             await assert_has(ann, "regular")
             assert [status for status, _ in await stores_app.history(ann)] == ["error", "valid"]
@@ -685,15 +686,15 @@ class TestOutages:
             (stores_app.google, "cookcam_pro_monthly"),
         ):
             bought = await fake.buy(product)
-            fake.behaviour.failures = 2
+            fake.behaviour.failure = Failure(500, times=2)
             assert (await show(ann, bought)).status_code == 200
 
     async def test_the_stores_advice_is_passed_on(self, stores_app: StoresApp, ann: ApiUser):
         stores_app.silence()
         bought = await stores_app.google.buy("cookcam_pro_monthly")
         behaviour = stores_app.google.behaviour
-        behaviour.failures, behaviour.status, behaviour.retry_after = 9, 429, 77
+        behaviour.failure, behaviour.retry_after = Failure(429, times=9), 77
         answer = await show(ann, bought)
         assert deferred(answer)
         assert answer.headers["Retry-After"] == "77"
-        assert behaviour.failures == 8  # not asked again before
+        assert behaviour.failure.times == 8  # not asked again before

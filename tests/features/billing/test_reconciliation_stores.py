@@ -32,6 +32,7 @@ from cookcam.integrations.provider_calls import (
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
+from cookcam.sandbox.serving import Failure
 from tests.features.conftest import ApiUser
 from tests.support.app_stores import StoresApp, assert_has, open_stores_app, show
 from tests.support.commissions import NoCommissions
@@ -124,7 +125,7 @@ async def test_failing_store_ends_no_subscription(stores_app: StoresApp, status:
     _, _, ann, bob = await buy(stores_app)
     await stores_app.sql(END_PERIODS)
     for behaviour in (stores_app.apple.behaviour, stores_app.google.behaviour):
-        behaviour.failures, behaviour.status = 100, status
+        behaviour.failure = Failure(status)
     assert summary(await run(stores_app)) == (2, 0, 0, 2)
     assert await stores_app.rows(ann) == [("ios", "active", 2)]
     assert await stores_app.rows(bob) == [("android", "active", 2)]
@@ -155,7 +156,7 @@ async def test_only_two_codes_of_apple_mean_an_unknown_subscription(
     stores_app: StoresApp, status: int, code: int | None, error: type[Exception], reason: str | None
 ):
     behaviour = stores_app.apple.behaviour
-    behaviour.failures, behaviour.status, behaviour.code = 100, status, code
+    behaviour.failure, behaviour.code = Failure(status), code
     with pytest.raises(error) as caught:
         await stores(stores_app)[0].subscription("2000000000000001", "production")
     assert type(caught.value) is error
@@ -184,14 +185,14 @@ async def test_refresh_returns_the_stores_state_and_reactivates(stores_app: Stor
     await assert_has(bob, "regular")
     cid = await stores_app.person("Cid")
     assert (await show(cid, await stores_app.google.buy("cookcam_pro_monthly"))).status_code == 200
-    stores_app.google.behaviour.failures, stores_app.google.behaviour.status = 100, 400
+    stores_app.google.behaviour.failure = Failure(400)
     await refresh(UUID(cid.id))  # a malformed response is no failure
     await assert_has(cid, "regular")
     dan = await stores_app.person("Dan")
     assert (
         await show(dan, await stores_app.apple.buy("com.cookcam.pro.monthly"))
     ).status_code == 200
-    stores_app.apple.behaviour.failures, stores_app.apple.behaviour.status = 100, 503
+    stores_app.apple.behaviour.failure = Failure(503)
     with pytest.raises(ProviderUnavailable):
         await refresh(UUID(dan.id))
     await assert_has(dan, "regular")

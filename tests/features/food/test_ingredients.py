@@ -10,6 +10,7 @@ from cookcam.features.food.ingredients.names import similarity, stem
 from cookcam.features.food.ingredients.requests import clamped_limit, is_from_app
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.usda import HourlyBudget, _Unreachable
+from cookcam.sandbox.serving import Failure
 from cookcam.sandbox.usda.server import API_KEY
 from tests.features.conftest import Client
 from tests.support.food import FoodApp, open_food_app, word
@@ -295,7 +296,8 @@ async def test_unreachable_usda_is_a_503_soon(database_url: str):
         response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "2"
-        food_app.usda.behaviour.delay, food_app.usda.behaviour.failures = 0, 2
+        food_app.usda.behaviour.delay = 0
+        food_app.usda.behaviour.failure = Failure(500, times=2)
         response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
         assert response.status_code == 200  # the third try
 

@@ -31,7 +31,8 @@ from cookcam.http.openapi_schemas import describe_body
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Failure, Gotrue, open_gotrue
 from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
-from cookcam.sandbox.storage import Behaviour, Files, include_storage
+from cookcam.sandbox.serving import Faults
+from cookcam.sandbox.storage import Files, include_storage
 from tests.features.conftest import ApiUser, AppUnderTest, Client, Response
 from tests.images.pictures import jpeg_claiming, motion_photo, plain, png_bomb
 from tests.images.test_images import BROKEN, FOREIGN
@@ -49,7 +50,7 @@ class FoodApp(AppUnderTest):
     gotrue: Gotrue
     model: FakeOpenAI
     files: Files
-    storage: Behaviour
+    storage: Faults
     database_url: str
 
     async def stored_counts(self, person: ApiUser) -> tuple[int, int, int]:
@@ -76,7 +77,7 @@ class FoodApp(AppUnderTest):
 @asynccontextmanager
 async def open_food_app(database_url: str, home: Path, **environ: str) -> AsyncIterator[FoodApp]:
     async with AsyncExitStack() as stack:
-        files, storage = Files.at(home, BUCKETS), Behaviour()
+        files, storage = Files.at(home, BUCKETS), Faults()
         include = partial(include_storage, files=files, behaviour=storage)
         gotrue = await stack.enter_async_context(
             open_gotrue(as_owner(database_url), include=include)
