@@ -5,6 +5,7 @@ Commands are `POST /_sandbox/<command>` with a JSON object of fields.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -52,7 +53,7 @@ class InvalidCommand(Exception):
 
 
 @define(eq=False, kw_only=True)
-class StoreServer(Generic[P]):
+class StoreServer(ABC, Generic[P]):
     """A store with a clock that is `ahead` of the real time, which posts to `endpoint`.
 
     Commands that end a period move the clock to that end. `statuses` are those of the responses to
@@ -102,9 +103,9 @@ class StoreServer(Generic[P]):
         self.statuses.append(response.status_code)
         return response.status_code
 
+    @abstractmethod
     def result(self, purchase: P) -> dict[str, Any]:
         """The response to a command."""
-        raise NotImplementedError
 
     async def run_command(self, name: str, body: str | bytes) -> dict[str, Any]:
         """Raises InvalidCommand, and LookupError for something that does not exist."""
@@ -123,23 +124,17 @@ class StoreServer(Generic[P]):
 
 @asynccontextmanager
 async def serve_store(
-    listener: Listener,
-    endpoint: str | None,
-    http: httpx.AsyncClient | None,
-    create: Callable[[], S],
-    create_app: Callable[[S], FakeServerApp],
+    listener: Listener, store: S, app: FakeServerApp, http: httpx.AsyncClient | None
 ) -> AsyncGenerator[S]:
     """Serve a store until the block ends; it is ready when the block begins.
 
-    Notifications are posted to `endpoint` through `http`, or through a new client.
+    Notifications are posted through `http`, or through a new client.
     """
     import httpx as httpx_module
 
+    _include_commands(app, store)
     async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
-        store = create()
-        store.endpoint, store.http = endpoint, http or own
-        app = create_app(store)
-        _include_commands(app, store)
+        store.http = http or own
         async with listener.serving(app):
             yield store
 

@@ -284,11 +284,8 @@ async def open_apple(
 ) -> AsyncGenerator[FakeAppStore]:
     """See `serve_store`. Raises OSError when the port is taken."""
     listener = Listener.open(host, port)
-
-    def create() -> FakeAppStore:
-        return FakeAppStore(listener.url, authority or Authority.make(), Behaviour())
-
-    async with serve_store(listener, endpoint, http, create, create_app) as fake:
+    fake = FakeAppStore(listener.url, authority or Authority.make(), Behaviour(), endpoint=endpoint)
+    async with serve_store(listener, fake, create_app(fake), http):
         yield fake
 
 

@@ -339,12 +339,9 @@ async def open_google_play(
 ) -> AsyncGenerator[FakeGooglePlay]:
     """See `serve_store`. Raises OSError when the port is taken."""
     listener = Listener.open(host, port)
-    own_keys = keys or await trio.to_thread.run_sync(Keys.make)
-
-    def create() -> FakeGooglePlay:
-        return FakeGooglePlay(listener.url, own_keys, Behaviour())
-
-    async with serve_store(listener, endpoint, http, create, create_app) as fake:
+    keys = keys or await trio.to_thread.run_sync(Keys.make)
+    fake = FakeGooglePlay(listener.url, keys, Behaviour(), endpoint=endpoint)
+    async with serve_store(listener, fake, create_app(fake), http):
         yield fake
 
 
