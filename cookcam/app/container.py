@@ -861,7 +861,7 @@ class Container:
         ]
 
     def events(self) -> list[Events]:
-        """The socket events of all features."""
+        """The socket events of all features: each `events.py` is registered here."""
         settings = self.config.realtime
         return [
             cooking_events.events(self.cooking, self.session_timeouts, settings),

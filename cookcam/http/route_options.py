@@ -1,4 +1,5 @@
-"""Route options: what a route needs, declared by decorators on its view.
+"""Route options: what a route needs (body limit, deadline, rate limit, …), declared by decorators
+on its view.
 
     @bp.post("/scan/analyze")
     @max_body(15 * MEBIBYTE)

@@ -57,9 +57,9 @@ INTERVAL: Final = 5.0
 BATCH_SIZE: Final = 20
 FIRST_RETRY_DELAY: Final = 2.0
 MAX_RETRY_DELAY: Final = 900.0
-MAX_MAIL_ATTEMPTS: Final = 20
-"""Some hours; then the account is deleted without a mail, and the address forgotten."""
 """Seconds until the retry of a failed job: doubled each time, with jitter."""
+MAX_MAIL_ATTEMPTS: Final = 20
+"""Some hours; then the deletion continues without the mail, and the address is deleted."""
 
 log = structlog.get_logger(__name__)
 

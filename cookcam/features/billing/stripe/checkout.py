@@ -1,4 +1,9 @@
-"""Stripe's checkout page, and its portal with a customer's cards and subscriptions."""
+"""Stripe's checkout page, and its portal with a customer's cards and subscriptions.
+
+Stripe's event of a payment may arrive before the response that created the page has been stored or
+returned. It needs neither: user and tier are in the metadata of the subscription
+(`StripeSync`), and the event is applied on its own. A repeated `begin` then finds the page paid.
+"""
 
 from __future__ import annotations
 

@@ -48,8 +48,9 @@ class ScanNotStored(Exception):
 class Scans:
     """Analyses photographs.
 
-    Scans of signed-in users are stored, counted and rewarded in one transaction; scans of guests
-    are not stored. A cancelled request stores nothing.
+    The daily limit of signed-in users is checked before the model is called. It is enforced in the
+    transaction that stores the scan, counts it and awards XP. Scans of guests are not stored; a
+    rate limit counts them. A cancelled request stores nothing.
     """
 
     store: ScanStore
@@ -166,7 +167,7 @@ class Scans:
         raise ScanNotStored(unstored)
 
     async def _require_quota(self, owner: Identity) -> None:
-        """Raises LimitReached. Saves a call of the model; `_store` consumes the quota."""
+        """Raises LimitReached before the model is called. `_store` enforces the limit."""
         usage = await self.quotas.usage(owner.user_id, QUOTA)
         if usage.exhausted:
             raise LimitReached.of(usage)

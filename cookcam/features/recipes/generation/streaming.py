@@ -6,6 +6,10 @@ error. Without that header it receives the ordinary reply. Format: the WHATWG HT
 "Server-sent events".
 
 The user's sockets receive `generation_progress` events in both cases.
+
+A generation runs inside its request, streamed or not, so a drain waits for it as for any request
+and cancels it at `DRAIN_TIMEOUT_SECONDS` (docs/shutdown.md). A cancelled generation has stored
+nothing and consumed no quota.
 """
 
 from __future__ import annotations
