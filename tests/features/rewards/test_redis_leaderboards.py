@@ -18,7 +18,7 @@ from cookcam.config.secret import Secret
 from cookcam.config.sections import DatabaseConfig
 from cookcam.database import Database
 from cookcam.database.connection import Connection
-from cookcam.features.rewards.leaderboards.models import Period, UserRank
+from cookcam.features.rewards.leaderboards.models import Board, Period, UserRank
 from cookcam.features.rewards.leaderboards.redis_store import (
     STATE,
     RedisLeaderboardStore,
@@ -77,14 +77,12 @@ async def everything(store: Store, users: list[UUID]) -> list[Any]:
     shown: list[Any] = []
     for period in PERIODS:
         for country in (None, "DE"):
-            page = await store.page(period, 100, 0, country=country)
-            second = await store.page(period, 2, 2, country=country)
+            page = await store.page(Board(period, country=country), 100, 0)
+            second = await store.page(Board(period, country=country), 2, 2)
             shown += [orjson.loads(page["entries"]), orjson.loads(second["entries"])]
-            shown += [
-                await store.place(user, period, friends_of=None, country=country) for user in users
-            ]
+            shown += [await store.place(user, Board(period, country=country)) for user in users]
         for user in users:
-            around = await store.page(period, 3, 0, around=user)
+            around = await store.page(Board(period), 3, 0, around=user)
             shown += [orjson.loads(around["entries"]), await store.rank(user, period)]
     return shown
 

@@ -212,15 +212,8 @@ class Purchases:
             # The row after the change decides, not the receipt, because a refund may be newer.
             if grant_result is not None and grant_result.entitles(self.now()):
                 status = "valid"
-            await self.store.record(
-                tx,
-                caller,
-                submitted,
-                status,
-                purchase=purchase,
-                ciphertext=self.cipher.encrypt(submitted.proof, submitted.hash),
-                response={"reason": _REASONS.get(status), **purchase.evidence},
-                duration_ms=duration_ms(),
+            await self._record(
+                tx, caller, submitted, status, _REASONS.get(status), duration_ms(), purchase
             )
         if grant_result is not None:
             self.grants.announce(grant_result)
@@ -256,18 +249,31 @@ class Purchases:
         """Adds a failed validation to the history. A failure to do so is only logged."""
         try:
             async with self.database.transaction() as tx:
-                await self.store.record(
-                    tx,
-                    caller,
-                    submitted,
-                    status,
-                    purchase=purchase,
-                    ciphertext=self.cipher.encrypt(submitted.proof, submitted.hash),
-                    response={"reason": reason, **(purchase.evidence if purchase else {})},
-                    duration_ms=duration_ms,
-                )
+                await self._record(tx, caller, submitted, status, reason, duration_ms, purchase)
         except AppError as error:
             log.warning("validation could not be recorded", code=error.code)
+
+    async def _record(
+        self,
+        tx: Transaction,
+        caller: UUID,
+        submitted: SubmittedPurchase,
+        status: Validation,
+        reason: str | None,
+        duration_ms: int,
+        purchase: Purchase | None,
+    ) -> None:
+        """Adds a validation to the history."""
+        await self.store.record(
+            tx,
+            caller,
+            submitted,
+            status,
+            purchase=purchase,
+            ciphertext=self.cipher.encrypt(submitted.proof, submitted.hash),
+            response={"reason": reason, **(purchase.evidence if purchase else {})},
+            duration_ms=duration_ms,
+        )
 
 
 _REASONS: Mapping[Validation, str] = {"invalid": EXPIRED, "pending": "pending"}

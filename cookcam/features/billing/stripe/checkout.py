@@ -2,7 +2,8 @@
 
 Stripe's event of a payment may arrive before the response that created the page has been stored or
 returned. It needs neither: user and tier are in the metadata of the subscription
-(`StripeSync`), and the event is applied on its own. A repeated `begin` then finds the page paid.
+(`StripeSync`), and the event is applied on its own. A repeated `begin` then raises
+AlreadySubscribed.
 """
 
 from __future__ import annotations

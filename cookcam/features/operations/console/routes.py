@@ -163,41 +163,33 @@ def _sessions(
 
 
 def _actions(bp: Routes, on_failure: Decorator, operations: Operations) -> None:
-    @bp.post(f"{CONSOLE}/webhooks/retry")
-    @served
-    @on_failure
-    @operator_only
-    @validate_request(RetryRequest)
+    def action(path: str, model: type[Any]) -> Decorator:
+        """The route of a form: for administrators, validated, with a page for failures."""
+
+        def register(view: Callable[..., Any]) -> Callable[..., Any]:
+            checked = operator_only(validate_request(model)(view))
+            return bp.post(CONSOLE + path)(served(on_failure(checked)))
+
+        return register
+
+    @action("/webhooks/retry", RetryRequest)
     async def retry(caller: Identity, data: RetryRequest) -> RawResponse:
         count = await operations.retry_webhooks(caller, data.event_id or None)
-        return result_page(f"{count} {'event is' if count == 1 else 'events are'} due again.")
+        return result_page(f"{_counted(count, 'event')} due again.")
 
-    @bp.post(f"{CONSOLE}/notifications/retry")
-    @served
-    @on_failure
-    @operator_only
-    @validate_request(RetryNotificationRequest)
+    @action("/notifications/retry", RetryNotificationRequest)
     async def retry_notifications(caller: Identity, data: RetryNotificationRequest) -> RawResponse:
         count = await operations.retry_notifications(caller, data.notification_id)
-        verb = "notification is" if count == 1 else "notifications are"
-        return result_page(f"{count} {verb} due again.")
+        return result_page(f"{_counted(count, 'notification')} due again.")
 
-    @bp.post(f"{CONSOLE}/switches/<name>")
-    @served
-    @on_failure
-    @operator_only
-    @validate_request(SwitchRequest)
+    @action("/switches/<name>", SwitchRequest)
     async def switch(caller: Identity, name: str, data: SwitchRequest) -> RawResponse:
         if name not in SWITCHES:
             raise NotFound("There is no such switch")
         await operations.set_switch(caller, SWITCHES[name], on=data.state == "on")
         return result_page(f"Switched {data.state}; the instances follow within two seconds.")
 
-    @bp.post(f"{CONSOLE}/reports/<report_id>/decision")
-    @served
-    @on_failure
-    @operator_only
-    @validate_request(DecisionRequest)
+    @action("/reports/<report_id>/decision", DecisionRequest)
     async def decide(caller: Identity, report_id: str, data: DecisionRequest) -> RawResponse:
         number = parse_uuid(report_id, NotFound("Report not found"))
         decided = await operations.decide(caller, number, data.decision, data.note or None)
@@ -205,14 +197,15 @@ def _actions(bp: Routes, on_failure: Decorator, operations: Operations) -> None:
         reports = f"{count} {'report' if count == 1 else 'reports'}"
         return result_page(f"Decided: {data.decision}. {reports} closed.")
 
-    @bp.post(f"{CONSOLE}/drain")
-    @served
-    @on_failure
-    @operator_only
-    @validate_request(DrainRequest)
+    @action("/drain", DrainRequest)
     async def drain(caller: Identity, data: DrainRequest) -> RawResponse:
         await operations.drain(caller, data.process_id)
         return result_page("The drain has begun.")
+
+
+def _counted(count: int, noun: str) -> str:
+    """`1 event is`, `2 events are`."""
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
 
 
 def _cookie(token: str, max_age: int) -> Header:

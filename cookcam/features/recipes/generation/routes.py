@@ -5,8 +5,8 @@ All but the variations can stream their progress as server-sent events; see `str
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from attrs import frozen
 
@@ -33,7 +33,7 @@ from cookcam.features.recipes.generation.responses import (
     SmartNutritionRecipeResponse,
     SuggestionsResponse,
 )
-from cookcam.features.recipes.generation.streaming import GenerationResponder
+from cookcam.features.recipes.generation.streaming import EVENT_STREAM, GenerationResponder
 from cookcam.features.recipes.generation.suggestions import SuggestionService
 from cookcam.features.recipes.generation.variations import VariationService
 from cookcam.http import (
@@ -51,7 +51,7 @@ from cookcam.http.route_options import Dialect, set_route_options
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
-F = TypeVar("F", bound=Callable[..., Any])
+View = Callable[..., Awaitable[Any]]
 
 SUGGESTIONS = Dialect(unexpected="Failed to generate recipe suggestions")
 FULL_RECIPE = Dialect(unexpected="Failed to generate full recipe")
@@ -90,13 +90,9 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
     seconds = service.deadlines.request_seconds
 
     @bp.post("/recipes/suggestions")
-    @_use_dialect(SUGGESTIONS)
-    @deadline(seconds)
-    @signed_in
+    @_streamable(SUGGESTIONS, seconds)
     @validate_request(SuggestionsRequest)
     @document_response(SuggestionsResponse)
-    @document_content("text/event-stream")
-    @document_key
     async def suggest(caller: Identity, data: SuggestionsRequest) -> Any:
         """Suggest three recipes.
 
@@ -114,14 +110,10 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
         )
 
     @bp.post("/recipes/generate-full")
-    @_use_dialect(FULL_RECIPE)
-    @deadline(seconds)
-    @signed_in
+    @_streamable(FULL_RECIPE, seconds)
     @document_failures(404)
     @validate_request(FullRecipeRequest)
     @document_response(FullRecipeResponse)
-    @document_content("text/event-stream")
-    @document_key
     async def generate_full(caller: Identity, data: FullRecipeRequest) -> Any:
         """Generate and store the full recipe of a suggestion.
 
@@ -141,14 +133,10 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
         )
 
     @bp.post("/recipes/generate-full-with-smart-nutrition")
-    @_use_dialect(SMART_NUTRITION)
-    @deadline(seconds)
-    @signed_in
+    @_streamable(SMART_NUTRITION, seconds)
     @document_failures(404)
     @validate_request(SmartNutritionRecipeRequest)
     @document_response(SmartNutritionRecipeResponse)
-    @document_content("text/event-stream")
-    @document_key
     async def generate_with_smart_nutrition(
         caller: Identity, data: SmartNutritionRecipeRequest
     ) -> Any:
@@ -174,13 +162,9 @@ def _diverse_recipes(bp: Routes, generation: Generation, responder: GenerationRe
     seconds = service.deadlines.request_seconds
 
     @bp.post("/recipes/generate")
-    @_use_dialect(DIVERSE_RECIPES)
-    @deadline(seconds)
-    @signed_in
+    @_streamable(DIVERSE_RECIPES, seconds)
     @validate_request(GeneratedRecipesRequest)
     @document_response(GeneratedRecipesResponse, 201)
-    @document_content("text/event-stream")
-    @document_key
     async def generate(caller: Identity, data: GeneratedRecipesRequest) -> Any:
         """Generate and store three different complete recipes.
 
@@ -203,13 +187,9 @@ def _previews(bp: Routes, generation: Generation, responder: GenerationResponder
     seconds = service.deadlines.request_seconds
 
     @bp.post("/recipes/generate-previews")
-    @_use_dialect(PREVIEWS)
-    @deadline(seconds)
-    @signed_in
+    @_streamable(PREVIEWS, seconds)
     @validate_request(RecipePreviewsRequest)
     @document_response(RecipePreviewsResponse, 201)
-    @document_content("text/event-stream")
-    @document_key
     async def generate_previews(caller: Identity, data: RecipePreviewsRequest) -> Any:
         """Generate up to three previews; a repeat within 5 minutes returns the same previews.
 
@@ -228,14 +208,10 @@ def _previews(bp: Routes, generation: Generation, responder: GenerationResponder
         )
 
     @bp.post("/recipes/generate-detailed")
-    @_use_dialect(DETAILED)
-    @deadline(seconds)
-    @signed_in
+    @_streamable(DETAILED, seconds)
     @document_failures(404)
     @validate_request(DetailedRecipeRequest)
     @document_response(DetailedRecipeResponse, 201)
-    @document_content("text/event-stream")
-    @document_key
     async def generate_detailed(caller: Identity, data: DetailedRecipeRequest) -> Any:
         """Generate the recipe of a preview; a repeat returns the stored recipe.
 
@@ -272,7 +248,18 @@ def _variations(bp: Routes, generation: Generation, responder: GenerationRespond
         return RecipeVariationsResponse.of(await service.vary(caller, parsed_id, count))
 
 
-def _use_dialect(dialect: Dialect) -> Callable[[F], F]:
+def _streamable(dialect: Dialect, seconds: float) -> Callable[[View], View]:
+    """A route for signed-in users that replies as a whole or as a stream, and takes an
+    `Idempotency-Key`: `GenerationResponder.respond`."""
+
+    def decorate(view: View) -> View:
+        limited = deadline(seconds)(_use_dialect(dialect)(signed_in(view)))
+        return document_content(EVENT_STREAM)(document_key(limited))
+
+    return decorate
+
+
+def _use_dialect(dialect: Dialect) -> Callable[[View], View]:
     return lambda view: set_route_options(view, dialect=dialect)
 
 

@@ -1,13 +1,23 @@
-"""A leaderboard page and a rank."""
+"""Which users a leaderboard ranks, its pages, and ranks."""
 
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from attrs import frozen
 
 Period = Literal["daily", "weekly", "monthly", "allTime"]
 Audience = Literal["global", "friends", "country"]
+
+
+@frozen
+class Board:
+    """A ranking of all users; or of `friends_of` and the users they follow; or of a country."""
+
+    period: Period
+    friends_of: UUID | None = None
+    country: str | None = None
 
 
 @frozen

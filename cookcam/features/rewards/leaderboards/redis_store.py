@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 from attrs import define, field, frozen
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.features.rewards.leaderboards.models import Period, UserRank
+from cookcam.features.rewards.leaderboards.models import Board, Period, UserRank
 from cookcam.features.rewards.leaderboards.store import BoardRows, LeaderboardStore
 from cookcam.integrations.redis_attempts import RedisAttempts
 from cookcam.lifecycle.background import run_periodically
@@ -188,7 +188,7 @@ class Redis(Protocol):
 
 
 class CopyUnavailable(ServiceUnavailable):
-    """Redis has no current copy; SQL answers."""
+    """Redis has no current copy; the caller reads from SQL."""
 
 
 @frozen
@@ -216,64 +216,44 @@ class RedisLeaderboardStore:
     _attempts: RedisAttempts = field(factory=partial(RedisAttempts, "leaderboards"), init=False)
 
     async def page(
-        self,
-        period: Period,
-        limit: int,
-        offset: int,
-        *,
-        friends_of: UUID | None = None,
-        country: str | None = None,
-        around: UUID | None = None,
+        self, board: Board, limit: int, offset: int, *, around: UUID | None = None
     ) -> dict[str, str]:
         """`LeaderboardStore.page`."""
 
         async def from_redis() -> dict[str, str]:
-            found = await self.read(
-                period,
-                country=country,
-                user_id=around,
-                skipped=max(offset, 0),
-                limit=min(max(limit, 1), MAX_PAGE),
+            read = await self.read(
+                board, user_id=around, skipped=max(offset, 0), limit=min(max(limit, 1), MAX_PAGE)
             )
             return await self.sql.page_of(
-                period,
-                found.users,
-                found.users_xp,
-                found.skipped,
-                country=country,
-                is_around=around is not None,
+                board, read.users, read.users_xp, read.skipped, is_around=around is not None
             )
 
         async def from_sql() -> dict[str, str]:
-            return await self.sql.page(
-                period, limit, offset, friends_of=friends_of, country=country, around=around
-            )
+            return await self.sql.page(board, limit, offset, around=around)
 
-        return await (from_sql() if friends_of else self._either(from_redis, from_sql))
+        return await (from_sql() if board.friends_of else self._either(from_redis, from_sql))
 
-    async def place(
-        self, user_id: UUID, period: Period, *, friends_of: UUID | None, country: str | None
-    ) -> int | None:
+    async def place(self, user_id: UUID, board: Board) -> int | None:
         """`LeaderboardStore.place`."""
 
         async def from_redis() -> int | None:
-            return (await self.read(period, country=country, user_id=user_id)).place
+            return (await self.read(board, user_id=user_id)).place
 
         async def from_sql() -> int | None:
-            return await self.sql.place(user_id, period, friends_of=friends_of, country=country)
+            return await self.sql.place(user_id, board)
 
-        return await (from_sql() if friends_of else self._either(from_redis, from_sql))
+        return await (from_sql() if board.friends_of else self._either(from_redis, from_sql))
 
     async def rank(self, user_id: UUID, period: Period) -> UserRank | None:
         """`LeaderboardStore.rank`."""
 
         async def from_redis() -> UserRank | None:
-            found = await self.read(period, country=None, user_id=user_id)
+            read = await self.read(Board(period), user_id=user_id)
             total_xp = await self.sql.total_xp(user_id)
             if total_xp is None:
                 return None
-            rank = None if found.place is None else found.users_above + 1
-            return UserRank(rank, found.total_users, total_xp, found.xp)
+            rank = None if read.place is None else read.users_above + 1
+            return UserRank(rank, read.total_users, total_xp, read.xp)
 
         return await self._either(from_redis, lambda: self.sql.rank(user_id, period))
 
@@ -348,9 +328,8 @@ class RedisLeaderboardStore:
 
     async def read(
         self,
-        period: Period,
+        board: Board,
         *,
-        country: str | None,
         user_id: UUID | None,
         skipped: int = 0,
         limit: int = 0,
@@ -365,8 +344,8 @@ class RedisLeaderboardStore:
             [STATE],
             [
                 epoch,
-                f"{period}:{begins[period]}",
-                country or "",
+                f"{board.period}:{begins[board.period]}",
+                board.country or "",
                 "" if user_id is None else sha256(user_id.bytes).hexdigest(),
                 skipped,
                 limit,

@@ -9,7 +9,13 @@ from attrs import frozen
 
 from cookcam.cache import Cache
 from cookcam.errors import AuthenticationError, NotFound
-from cookcam.features.rewards.leaderboards.models import Audience, Leaderboard, Period, UserRank
+from cookcam.features.rewards.leaderboards.models import (
+    Audience,
+    Board,
+    Leaderboard,
+    Period,
+    UserRank,
+)
 from cookcam.features.rewards.leaderboards.redis_store import RedisLeaderboardStore
 from cookcam.features.rewards.leaderboards.store import LeaderboardStore
 from cookcam.identity import Identity
@@ -43,26 +49,14 @@ class Leaderboards:
 
         Raises AuthenticationError for the leaderboard of a guest's friends or country.
         """
-        friends_of = country = None
-        if audience != "global" and caller is None:
-            raise AuthenticationError(error="Authentication required")
-        if audience == "friends" and caller is not None:
-            friends_of = caller.user_id
-        elif audience == "country" and caller is not None:
-            country = await self.store.country(caller.user_id) or NO_COUNTRY
-        produce = partial(
-            self.store.page, period, limit, offset, friends_of=friends_of, country=country
-        )
-        if friends_of is None:
-            key = f"{country or ''}:{period}:{limit}:{offset}"
+        board = await self._board(caller, audience, period)
+        produce = partial(self.store.page, board, limit, offset)
+        if board.friends_of is None:
+            key = f"{board.country or ''}:{period}:{limit}:{offset}"
             page = await self.cache.get_or("leaderboards", key, CACHE_SECONDS, produce)
         else:
             page = await produce()
-        place = None
-        if caller is not None:
-            place = await self.store.place(
-                caller.user_id, period, friends_of=friends_of, country=country
-            )
+        place = None if caller is None else await self.store.place(caller.user_id, board)
         return Leaderboard(page["entries"], page["updated_at"], place)
 
     async def around(self, caller: Identity | None, period: Period, limit: int) -> Leaderboard:
@@ -72,8 +66,9 @@ class Leaderboards:
         """
         if caller is None:
             raise AuthenticationError(error="Authentication required")
-        page = await self.store.page(period, limit, 0, around=caller.user_id)
-        place = await self.store.place(caller.user_id, period, friends_of=None, country=None)
+        board = Board(period)
+        page = await self.store.page(board, limit, 0, around=caller.user_id)
+        place = await self.store.place(caller.user_id, board)
         return Leaderboard(page["entries"], page["updated_at"], place)
 
     async def compact(self) -> None:
@@ -86,3 +81,13 @@ class Leaderboards:
         if rank is None:
             raise user_not_found()
         return rank
+
+    async def _board(self, caller: Identity | None, audience: Audience, period: Period) -> Board:
+        if audience == "global":
+            return Board(period)
+        if caller is None:
+            raise AuthenticationError(error="Authentication required")
+        if audience == "friends":
+            return Board(period, friends_of=caller.user_id)
+        country = await self.store.country(caller.user_id) or NO_COUNTRY
+        return Board(period, country=country)

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from cookcam.database import SERVICE, Database
 from cookcam.features.pages import time_text
-from cookcam.features.rewards.leaderboards.models import Period, UserRank
+from cookcam.features.rewards.leaderboards.models import Board, Period, UserRank
 
 _PAGE_AS_JSON: LiteralString = """
 select json_build_object(
@@ -133,67 +133,42 @@ class LeaderboardStore:
     database: Database
 
     async def page(
-        self,
-        period: Period,
-        limit: int,
-        offset: int,
-        *,
-        friends_of: UUID | None = None,
-        country: str | None = None,
-        around: UUID | None = None,
+        self, board: Board, limit: int, offset: int, *, around: UUID | None = None
     ) -> dict[str, str]:
-        """`{"entries", "updated_at"}` of a page, the entries as a JSON array: of all users; among
-        `friends_of` and the users they follow; of a country; or around a user, without an offset.
-        """
+        """`{"entries", "updated_at"}` of a page, the entries as a JSON array. With `around` the
+        page has that user in its middle, and the offset does not apply."""
         return await self.database.fetch_value_as(
-            SERVICE,
-            PAGE,
-            period=period,
-            limit=limit,
-            offset=offset,
-            friends_of=friends_of,
-            country=country,
-            around=around,
+            SERVICE, PAGE, **asdict(board), limit=limit, offset=offset, around=around
         )
 
-    async def place(
-        self, user_id: UUID, period: Period, *, friends_of: UUID | None, country: str | None
-    ) -> int | None:
-        """The place of a user on that leaderboard; None without XP in the period."""
-        return await self.database.fetch_value_as(
-            SERVICE,
-            PLACE,
-            user_id=user_id,
-            period=period,
-            friends_of=friends_of,
-            country=country,
-        )
+    async def place(self, user_id: UUID, board: Board) -> int | None:
+        """The place of a user on the board; None without XP in the period."""
+        return await self.database.fetch_value_as(SERVICE, PLACE, user_id=user_id, **asdict(board))
 
     async def country(self, user_id: UUID) -> str | None:
         return await self.database.fetch_value_as(SERVICE, COUNTRY, user_id=user_id)
 
     async def page_of(
         self,
-        period: Period,
+        board: Board,
         users: Sequence[UUID],
         xp: Sequence[int],
         skipped: int,
         *,
-        country: str | None,
         is_around: bool,
     ) -> dict[str, str]:
         """`page` for the users in their order, with their XP in the period; `skipped` is the place
         of the first, minus 1."""
-        kind = "around" if is_around else "global" if country is None else "country"
+        kind = "around" if is_around else "global" if board.country is None else "country"
         return await self.database.fetch_value_as(
             SERVICE,
             PAGE_OF_USERS,
-            period=period,
+            period=board.period,
             kind=kind,
             users=list(users),
             xp=list(xp),
             skipped=skipped,
-            country=country,
+            country=board.country,
         )
 
     async def changed_since(self, snapshot: str, limit: int) -> BoardRows:
