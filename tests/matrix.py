@@ -5,10 +5,14 @@
 Each row names the tests that verify it. A row is `passed` when all of its tests passed, `skipped`
 when one was skipped because a program outside of Python is missing, `failed` when one failed, and
 `by command` when it is no test. Exit status 1 when a row failed.
+
+The tests of deployments start several processes each and have time limits: they run after the
+others, one at a time. A row that is not run keeps the result that the page has.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,13 +25,15 @@ from attrs import define, field, frozen
 
 ROOT = Path(__file__).parents[1]
 
-State = Literal["passed", "failed", "skipped", "by command", "not run"]
+RESULT = re.compile(r"^\| (\d+) \| .*? \| (.*?) \| ", re.MULTILINE)
+
+State = Literal["passed", "failed", "skipped", "by command"]
 
 
 @frozen
 class Row:
     """A row of the matrix. `tests` are files, classes or tests, as pytest names them below
-    `tests/`; without any, `note` says how the row is verified."""
+    `tests/`; `note` says how a row without tests is verified, or what the tests leave out."""
 
     number: int
     check: str
@@ -239,7 +245,8 @@ ROWS: Sequence[Row] = (
     row(
         44,
         "p95 under load, as a ratio to a baseline",
-        note="python -m tests.benchmarks.bench_overload; docs/performance.md has the figures",
+        note="`python -m tests.benchmarks.bench_overload`, on an idle machine;"
+        " docs/performance.md has the figures",
     ),
     row(
         45,
@@ -262,6 +269,8 @@ ROWS: Sequence[Row] = (
         48,
         "The previous release runs on the new schema: migrations only expand",
         "database/test_expand_only.py",
+        "database/test_previous_release.py",
+        note="the statements of the previous release are prepared; its tests are not run",
     ),
     row(
         49,
@@ -344,7 +353,12 @@ ROWS: Sequence[Row] = (
         "Reload under load through nginx: no 5xx, sockets reconnect",
         "deploy/test_rolling_restart.py",
     ),
-    row(66, "PM2: readiness, kill_timeout, crash backoff", "deploy/test_pm2.py"),
+    row(
+        66,
+        "PM2: readiness, kill_timeout, crash backoff, memory cap",
+        "deploy/test_pm2.py",
+        "deploy/test_restarts.py::test_restart_crash_memory_cap_and_cron_lose_no_request",
+    ),
     row(67, "Port in use: one line, exit 1", f"{PROCESS}::test_a_port_in_use_is_one_line"),
     row(
         68,
@@ -399,7 +413,8 @@ ROWS: Sequence[Row] = (
     row(
         77,
         "Dependency audit without high findings",
-        note="needs a network: pip-audit -r requirements/runtime.lock, in the pipeline",
+        note="`pipx run pip-audit --require-hashes -r requirements/runtime.lock`; needs a network:"
+        " a step of .github/workflows/ci.yml",
     ),
     row(
         78,
@@ -413,7 +428,34 @@ ROWS: Sequence[Row] = (
         "features/billing/test_stripe_journey.py::test_buy_renew_fail_recover_cancel_expire",
     ),
     row(80, "A roll-back takes less than five minutes", "deploy/test_pm2.py"),
+    row(
+        81,
+        "Restart by PM2, crash, memory cap, cron, with load and two instances",
+        "deploy/test_restarts.py::test_restart_crash_memory_cap_and_cron_lose_no_request",
+        "deploy/test_rolling_restart.py",
+        note="a POST in flight at a killed process is a 502, which the client repeats",
+    ),
+    row(
+        82,
+        "Restart and crash under systemd, with load and two instances",
+        "deploy/test_restarts.py::test_restarts_by_the_systemd_unit_lose_no_request",
+        "deploy/test_systemd.py",
+        note="without systemd as process 1: the test does what the unit says, and `systemd-analyze`"
+        " accepts it; `MemoryMax` and the sandboxing are not tested",
+    ),
+    row(
+        83,
+        "Rotation of secrets with load and two instances",
+        "deploy/test_rotation.py",
+        "deploy/test_nginx.py::test_certificate_is_replaced_without_a_failed_request",
+        "identity/test_tokens.py",
+        note="eleven secrets and the certificate; not those of the push, mail and store services",
+    ),
+    row(84, "The console and the doctor through nginx with TLS", "deploy/test_nginx_server.py"),
 )
+
+APART = ("deploy/", "sandbox/", "test_outage.py", "features/billing/test_webhook_chaos.py")
+"""What the paths of tests begin with that run after the others, one at a time."""
 
 
 @define(eq=False)  # pytest hashes its plugins
@@ -424,7 +466,8 @@ class Recorder:
     seconds: dict[str, float] = field(factory=lambda: defaultdict[str, float](float))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        name = report.nodeid.removeprefix("tests/")
+        # xdist appends the group of a test: `test_one@deploy`.
+        name = re.sub(r"@[\w-]+$", "", report.nodeid.removeprefix("tests/"))
         self.seconds[name] += report.duration
         if report.failed or (report.skipped and self.outcomes.get(name) != "failed"):
             self.outcomes[name] = report.outcome
@@ -445,6 +488,11 @@ class Result:
     row: Row
     state: State
     detail: str
+
+    @property
+    def text(self) -> str:
+        """The result on the page."""
+        return f"{self.state}: {self.detail}" if self.row.tests and self.detail else self.state
 
 
 def results(rows: Iterable[Row], recorder: Recorder) -> list[Result]:
@@ -477,47 +525,56 @@ def as_table(found: Sequence[Result]) -> list[str]:
     ]
 
 
-def as_page(found: Sequence[Result]) -> str:
-    """docs/matrix.md."""
-    states = [one.state for one in found]
+def results_on(page: str) -> dict[int, str]:
+    """The results of a page by the number of the row."""
+    return {int(number): result for number, result in RESULT.findall(page)}
+
+
+def as_page(found: Sequence[Result], page: str = "") -> str:
+    """docs/matrix.md; `page` is the present one, whose results other rows keep."""
+    known = results_on(page) | {one.row.number: one.text for one in found}
+    texts = [known.get(row.number, "not run") for row in ROWS]
+    states = [text.partition(":")[0] for text in texts]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
     lines = [
         "# Test matrix",
         "",
-        "The checks of a deployment, and the tests that verify them. Written by",
-        "`python -m tests.matrix --write docs/matrix.md` (`make matrix`); `--row N` runs one row.",
+        "The checks of a deployment, and the tests that verify them. `make matrix` runs all rows",
+        "and writes this page; `python -m tests.matrix --row N --write docs/matrix.md` runs one",
+        "row and replaces its result.",
         "",
-        f"Result: {counts}. Rows that are `not run` were not part of the run that wrote this page.",
+        f"Result: {counts}.",
         "",
         "| # | check | result | tests |",
         "|---|---|---|---|",
     ]
-    for one in found:
-        tests = ", ".join(f"`{test.replace('|', '')}`" for test in one.row.tests) or one.row.note
-        state = one.state
-        if one.row.tests and one.detail:
-            state += f": {one.detail}"
-        lines.append(f"| {one.row.number} | {one.row.check} | {state} | {tests} |")
+    for row, text in zip(ROWS, texts, strict=True):
+        tests = ", ".join(f"`{test}`" for test in row.tests)
+        about = "; ".join(part for part in (tests, row.note) if part)
+        lines.append(f"| {row.number} | {row.check} | {text} | {about} |")
     return "\n".join(lines) + "\n"
 
 
 @click.command()
 @click.option("--row", "numbers", type=int, multiple=True, help="Only this row; may be repeated.")
 @click.option("--write", type=click.Path(path_type=Path), help="Write the page with the results.")
-@click.option("-n", "workers", type=int, default=0, help="Workers of xdist.")
+@click.option("-n", "workers", type=int, default=1, help="Workers of xdist, for the first part.")
 def main(numbers: tuple[int, ...], write: Path | None, workers: int) -> None:
     """Run the rows of the test matrix."""
     rows = [row for row in ROWS if not numbers or row.number in numbers]
-    tests = dict.fromkeys(f"tests/{test}" for row in rows for test in row.tests)
+    tests = list(dict.fromkeys(test for row in rows for test in row.tests))
+    apart = [test for test in tests if test.startswith(APART)]
     recorder = Recorder()
-    parallel = ["-n", str(workers), "--dist", "loadgroup"] if workers else []
-    if tests:
-        pytest.main(["-q", "--no-header", *parallel, *tests], plugins=[recorder])
+    for part, count in (([x for x in tests if x not in apart], workers), (apart, 1)):
+        if part:
+            # In a worker, since a test that hangs ends its process (faulthandler_timeout).
+            parallel = ["-n", str(count), "--dist", "loadgroup"]
+            paths = [f"tests/{test}" for test in part]
+            pytest.main(["-q", "--no-header", *parallel, *paths], plugins=[recorder])
     found = results(rows, recorder)
     click.echo("\n".join(as_table(found)))
     if write is not None:
-        others = [Result(row, "not run", "") for row in ROWS if row not in rows]
-        write.write_text(as_page(sorted([*found, *others], key=lambda one: one.row.number)))
+        write.write_text(as_page(found, write.read_text() if write.exists() else ""))
     sys.exit(1 if any(one.state == "failed" for one in found) else 0)
 
 
