@@ -99,9 +99,18 @@ class Faults:
     delay: float = 0.0
     failure: Failure | None = None
 
+    def note(self, line: str) -> None:
+        """Called with the method and path of each request."""
+
     def may_fail(self, path: str) -> bool:
         """Whether failures concern that path."""
         return True
+
+    def on_failure(self, response: Response) -> None:
+        """Called with each response that replaces a real one."""
+
+    async def on_response(self, response: Response) -> None:
+        """Called with each response."""
 
     def take_failure(self, *, late: bool) -> Failure | None:
         """The failure of the current request; counts it down."""
@@ -122,24 +131,33 @@ class Faults:
         def is_concerned() -> bool:
             return request.path.startswith(base) and not request.path.startswith("/_sandbox/")
 
+        def failed_response(*, late: bool) -> Response | None:
+            failure = self.take_failure(late=late)
+            if failure is None:
+                return None
+            response = rejection(failure)
+            self.on_failure(response)
+            return response
+
         @app.before_request
         async def wait_or_fail() -> Response | None:
             if not is_concerned():
                 return None
+            self.note(f"{request.method} {request.path}")
             if self.delay:
                 await trio.sleep(self.delay)
-            failure = self.take_failure(late=False)
-            if failure is None:
-                return None
-            await request.get_data()  # or the next request on this connection waits behind it
-            return rejection(failure)
+            response = failed_response(late=False)
+            if response is not None:
+                await request.get_data()  # or the next request on this connection waits behind it
+            return response
 
         @app.after_request
-        async def lose_response(response: Response) -> Response:
-            if not is_concerned() or response.status_code >= 400:
-                return response
-            failure = self.take_failure(late=True)
-            return response if failure is None else rejection(failure)
+        async def lose_or_change(response: Response) -> Response:
+            if is_concerned():
+                if response.status_code < 400:
+                    response = failed_response(late=True) or response
+                await self.on_response(response)
+            return response
 
 
 @define
@@ -151,31 +169,17 @@ class HttpFaults(Faults):
     garbled: bool = False
     requests: list[str] = field(factory=list[str], repr=False)
 
-    def apply_to(
-        self,
-        app: QuartTrio,
-        rejection: Callable[[Failure], Response] = upstream_trouble,
-        base: str = "/",
-    ) -> None:
-        @app.before_request
-        async def note() -> None:
-            if not request.path.startswith("/_sandbox/"):
-                self.requests.append(f"{request.method} {request.path}")
+    def note(self, line: str) -> None:
+        self.requests.append(line)
 
-        def rejection_with_advice(failure: Failure) -> Response:
-            response = rejection(failure)
-            if self.retry_after is not None:
-                response.headers["Retry-After"] = str(self.retry_after)
-            return response
+    def on_failure(self, response: Response) -> None:
+        if self.retry_after is not None:
+            response.headers["Retry-After"] = str(self.retry_after)
 
-        super().apply_to(app, rejection_with_advice, base)
-
-        @app.after_request
-        async def garble(response: Response) -> Response:
-            if self.garbled and response.mimetype == "application/json":
-                content = await response.get_data(as_text=False)
-                response.set_data(content[: len(content) // 2])
-            return response
+    async def on_response(self, response: Response) -> None:
+        if self.garbled and response.mimetype == "application/json":
+            content = await response.get_data(as_text=False)
+            response.set_data(content[: len(content) // 2])
 
 
 def replace_settings(settings: Any, changes: object, *groups: str) -> dict[str, Any]:
