@@ -98,7 +98,7 @@ class TestClosedAccounts:
         await billing.sql(
             "insert into account_deletions (user_hash, user_id, requested_at)"
             " values (%(hash)s, %(id)s, to_timestamp(%(at)s))",
-            hash=billing.container.receipts.hash_of(UUID(str(ann.id))),
+            hash=billing.container.receipts.hashes_of(UUID(str(ann.id)))[0],
             id=ann.id,
             at=billing.stripe.now,
         )
