@@ -34,7 +34,6 @@ from cookcam.features.operations.row_buffer import RowBuffer
 from cookcam.features.operations.security.blocklist import Blocklist, BlocklistStore
 from cookcam.features.operations.security.recorder import SecurityRecorder
 from cookcam.features.operations.security.store import SecurityEventStore
-from cookcam.features.social.presence.names import DisplayNames
 from cookcam.http import Routes
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
@@ -115,7 +114,7 @@ async def open_container(
                 metrics=metrics,
                 reporter=reporter,
                 bus=bus,
-                name_of=DisplayNames(PublicCards(ProfileStore(database))).of,
+                name_of=PublicCards(ProfileStore(database)).name_of,
                 counters=QuotaCounters(clients.windows),
                 record_rejection=security.record,
                 denies_address=blocklist.denies_address,

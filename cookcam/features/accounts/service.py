@@ -59,6 +59,11 @@ class PublicCards:
         cards = await self.store.cards(ids) if ids else []
         return {card.id: card for card in cards}
 
+    async def name_of(self, user_id: UUID) -> str | None:
+        """The name in the user's profile; None without a profile. Raises ServiceUnavailable."""
+        card = (await self.of([user_id])).get(user_id)
+        return None if card is None else card.name
+
 
 @frozen
 class Profiles:

@@ -62,11 +62,11 @@ class Acknowledgements:
         except StoreRejected as error:
             # The purchase is over or already acknowledged: a retry would be rejected too.
             log.warning("Google rejected an acknowledgement", reason=error.reason)
-            await self._give_up(store_key)
+            await self._stop_retrying(store_key)
         except AppError as error:
             log.warning("purchase could not be acknowledged", code=error.code)
 
-    async def _give_up(self, store_key: str) -> None:
+    async def _stop_retrying(self, store_key: str) -> None:
         try:
             await self.store.acknowledged(store_key)
         except AppError as error:

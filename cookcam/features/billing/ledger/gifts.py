@@ -21,17 +21,17 @@ from cookcam.features.billing.tiers.models import REGULAR, entitles
 
 @frozen
 class Gifts:
-    """Both are called in one transaction of the server, which holds the user's row."""
+    """Grants days of Regular. Call both methods in one transaction that has locked the user."""
 
     ledger: SubscriptionLedger
 
-    async def are_of_use(self, tx: Transaction, user_id: UUID) -> bool:
-        """False while any other subscription continues, though its period may be over: its provider
-        still renews it."""
+    async def may_grant(self, tx: Transaction, user_id: UUID) -> bool:
+        """False while the user has another subscription that its provider still renews, even if its
+        period is over."""
         rows = await self.ledger.store.live_rows_in(tx, user_id)
         return all(row.provider_subscription_id == gift_id(user_id) for row in rows)
 
-    async def give(self, tx: Transaction, user_id: UUID, days: int, *, ref: str) -> Applied:
+    async def grant(self, tx: Transaction, user_id: UUID, days: int, *, ref: str) -> Applied:
         """`ref` identifies the reason of the grant. Call `announce` after the commit."""
         now = self.ledger.now()
         existing = await self.ledger.store.find_in(tx, "manual", gift_id(user_id))

@@ -124,7 +124,7 @@ class LedgerStore:
             # A separate statement: one that waits for a lock reads the other rows in their earlier
             # state.
             self.tx.defer(LOCK, user_id=user_id)
-        found: list[dict[str, Any]] = await self.tx.fetch_all(
+        columns: list[dict[str, Any]] = await self.tx.fetch_all(
             dict,
             ROWS,
             user_id=user_id,
@@ -133,8 +133,8 @@ class LedgerStore:
             source=event.source,
             ref=event.ref,
         )
-        repeated = {row["id"] for row in found if row.pop("repeated")}
-        rows = [Subscription(**row) for row in found]
+        repeated = {row["id"] for row in columns if row.pop("repeated")}
+        rows = [Subscription(**row) for row in columns]
         current = next((row for row in rows if row.is_of(provider, subscription_id)), None)
         return LockedSubscriptions(
             user_id,

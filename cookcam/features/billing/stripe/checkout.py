@@ -81,13 +81,14 @@ class Checkout:
         if sync is None:
             raise InternalError("Payments are not configured")
         async with self.leases.of(caller.user_id) as lease:
-            await self._refuse_twice(caller.user_id, tier)
+            await self._require_not_subscribed(caller.user_id, tier)
             if order.affiliate_code is not None:
                 await self.commissions.attribute(caller.user_id, order.affiliate_code)
             url = await self._open_page(sync, lease, tier, order)
             if url is not None:
                 return url
-            await self._refuse_twice(caller.user_id, tier)  # the page may just have been paid
+            # The previous page may have been paid meanwhile.
+            await self._require_not_subscribed(caller.user_id, tier)
             customer_id = await self.store.customer_of(caller.user_id)
             try:
                 session = await self._session(sync.stripe, caller, lease, tier, order, customer_id)
@@ -135,7 +136,7 @@ class Checkout:
             raise BadRequest("This tier cannot be bought", error="Tier not available")
         return tier
 
-    async def _refuse_twice(self, user_id: UUID, tier: Tier) -> None:
+    async def _require_not_subscribed(self, user_id: UUID, tier: Tier) -> None:
         row = await self.entitlements.subscription_of(user_id)
         same = row is not None and row.provider == "stripe" and row.tier_id == tier.id
         if row is not None and same and row.entitles(self.now()):
@@ -210,7 +211,7 @@ def _no_account() -> NotFound:
 
 
 def _is_unknown(rejected: StripeRejected) -> bool:
-    """Whether Stripe no longer knows the customer."""
+    """Whether the customer does not exist at Stripe any more."""
     return rejected.param == "customer" or (
         isinstance(rejected, NoSuchObject) and rejected.param in (None, "customer", "id")
     )

@@ -42,13 +42,13 @@ R = TypeVar("R")
 
 def routes(checkout: Checkout, plans: Plans) -> Routes:
     bp = Routes("checkout", __name__, legacy=True)
-    _buying(bp, checkout)
-    _changing(bp, plans)
-    _asking(bp, plans)
+    _checkout_routes(bp, checkout)
+    _change_routes(bp, plans)
+    _status_routes(bp, plans)
     return bp
 
 
-def _buying(bp: Routes, checkout: Checkout) -> None:
+def _checkout_routes(bp: Routes, checkout: Checkout) -> None:
     @bp.post("/subscription/create-checkout")
     @errors_as(unexpected="Failed to create checkout session")
     @unconditional
@@ -77,7 +77,7 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
         return PortalResponse(True, await checkout.portal(caller, return_url))
 
 
-def _changing(bp: Routes, plans: Plans) -> None:
+def _change_routes(bp: Routes, plans: Plans) -> None:
     @bp.post("/subscription/change-tier")
     @errors_as(unexpected="Failed to change subscription tier")
     @unconditional
@@ -106,7 +106,7 @@ def _changing(bp: Routes, plans: Plans) -> None:
         return CancelResponse.of(ended.at_once, ended.managed_by)
 
 
-def _asking(bp: Routes, plans: Plans) -> None:
+def _status_routes(bp: Routes, plans: Plans) -> None:
     @bp.post("/subscription/refresh-status")
     @errors_as(unexpected="Failed to refresh subscription status")
     @unconditional
@@ -115,7 +115,7 @@ def _asking(bp: Routes, plans: Plans) -> None:
     @provider_faults_as_500
     @validate_response(SubscriptionStatusResponse)
     async def refresh_status(caller: Identity) -> SubscriptionStatusResponse:
-        """The caller's tier, after asking the providers."""
+        """The caller's tier, read from the providers."""
         return SubscriptionStatusResponse.of(await plans.refresh(caller.user_id))
 
     @bp.post("/subscription/upgrade-to-creator")
@@ -125,7 +125,7 @@ def _asking(bp: Routes, plans: Plans) -> None:
     @document_failures(402)
     @validate_response(SubscriptionStatusResponse)
     async def upgrade_to_creator(caller: Identity) -> SubscriptionStatusResponse:
-        """The caller's tier, if the creator tier was bought. What the body claims is not read."""
+        """The caller's tier, if the creator tier was bought. The body is ignored."""
         return SubscriptionStatusResponse.of(await plans.upgraded_to_creator(caller.user_id))
 
     @bp.post("/subscription/reactivate")
@@ -134,7 +134,7 @@ def _asking(bp: Routes, plans: Plans) -> None:
     @signed_in
     @document_failures(501)
     async def reactivate(caller: Identity) -> None:
-        """Offers for those who left; there are none yet."""
+        """Offers for users whose subscription has ended; there are none yet."""
         raise NotOffered("There are no offers yet")
 
 

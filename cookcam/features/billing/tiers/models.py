@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal
 from uuid import UUID
 
 from attrs import frozen
@@ -43,12 +43,6 @@ def tier_slug(text: str) -> TierSlug | None:
     """The tier of that name; `premium` is an old name of `regular`."""
     slug = "regular" if text == "premium" else text
     return slug if slug in RANKS else None
-
-
-def stored_status(text: str) -> Status | None:
-    """The stored spelling of a status; providers write `canceled`."""
-    status = "cancelled" if text == "canceled" else text
-    return cast("Status", status) if status in get_args(Status) else None
 
 
 @frozen

@@ -148,7 +148,7 @@ class WebhookInbox(Generic[E, P, R]):
     async def sweep(self) -> int:
         """Processes all events that are due; returns their number."""
         for abandoned in await self.store.abandon():
-            self._give_up(abandoned.claim, None)
+            self._report_dead_letter(abandoned.claim, None)
         count = 0
         while batch := await self.store.claim_due(BATCH):
             for stored in batch:
@@ -219,9 +219,9 @@ class WebhookInbox(Generic[E, P, R]):
             reason = "unreadable"
         attempts = await self.store.mark_failed(claim, reason, is_final=is_final)
         if attempts is not None and attempts >= MAX_ATTEMPTS:
-            self._give_up(claim, error)
+            self._report_dead_letter(claim, error)
 
-    def _give_up(self, claim: Claim, error: Exception | None) -> None:
+    def _report_dead_letter(self, claim: Claim, error: Exception | None) -> None:
         log.error(
             "webhook given up",
             provider=claim.provider,

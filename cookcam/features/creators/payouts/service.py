@@ -141,14 +141,14 @@ class Payouts:
     async def _resolve(self, stripe: Stripe, payout: Payout) -> bool:
         """Settles one payout; returns False, to be retried later, when its result stays unknown."""
         try:
-            made = await stripe.list_transfers(transfer_group=_transfer_key(payout), limit=1)
-            if made.unreadable:
-                raise MalformedObject  # it may be the transfer
-            if made.items:
-                found = made.items[0]
-                now = await self.store.mark_sent(payout, found.id, found.created)
+            transfers = await stripe.list_transfers(transfer_group=_transfer_key(payout), limit=1)
+            if transfers.unreadable:
+                raise MalformedObject  # the unreadable one may be the payout's
+            if transfers.items:
+                transfer = transfers.items[0]
+                settled = await self.store.mark_sent(payout, transfer.id, transfer.created)
             else:
-                now = await self._transfer(stripe, payout)
+                settled = await self._transfer(stripe, payout)
         except StripeRejected as rejection:
             if isinstance(rejection, KeyReused):
                 log.error("transfer result cannot be determined", payout=str(payout.id))
@@ -156,7 +156,7 @@ class Payouts:
         except AppError as error:
             log.warning("transfer result still unknown", payout=str(payout.id), code=error.code)
             return False
-        return not now.is_unsettled
+        return not settled.is_unsettled
 
     # Webhook events
 

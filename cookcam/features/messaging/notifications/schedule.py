@@ -59,10 +59,10 @@ class Schedule:
     ) -> int:
         total = 0
         while batch := await self.store.batch(model, statement, notification, now, self.size):
-            found, added = batch
+            selected, added = batch
             total += added
             # Nothing added: another instance queued the same rows; the next run continues.
-            if found < self.size or not added:
+            if selected < self.size or not added:
                 break
         return total
 

@@ -115,11 +115,11 @@ class ScheduleStore:
         async with self.queue.database.transaction() as tx:
             if not await tx.fetch_value(TRY_LOCK):
                 return None
-            found = await tx.fetch_all(
+            rows = await tx.fetch_all(
                 model,
                 statement,
                 now=now,
                 providers=list(self.queue.providers),
                 batch=size,
             )
-            return len(found), await self.queue.add(tx, [notification(row) for row in found])
+            return len(rows), await self.queue.add(tx, [notification(row) for row in rows])

@@ -15,7 +15,7 @@ from cookcam.lifecycle.background import run_periodically
 from cookcam.observability.metrics import DURATION_BUCKETS, Metrics, value_of
 
 INTERVAL: Final = 1.0
-KEPT: Final = 300
+MAX_SAMPLES: Final = 300
 """Samples that are kept: five minutes."""
 
 
@@ -47,7 +47,7 @@ class Sampler:
     connections: Callable[[], int]
     pool: Callable[[], PoolStats]
     clock: Callable[[], float] = time.time
-    samples: deque[Sample] = field(factory=lambda: deque[Sample](maxlen=KEPT), init=False)
+    samples: deque[Sample] = field(factory=lambda: deque[Sample](maxlen=MAX_SAMPLES), init=False)
     _requests: int = field(default=0, init=False)
     _failed: int = field(default=0, init=False)
     _durations: list[int] = field(factory=list[int], init=False)

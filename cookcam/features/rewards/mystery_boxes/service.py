@@ -42,7 +42,7 @@ class MysteryBoxes:
             gift = None
             if box is not None and box.reward_type == "subscription":
                 days = box.reward_value["days"]
-                gift = await self.gifts.give(tx, user_id, days, ref=_key(box))
+                gift = await self.gifts.grant(tx, user_id, days, ref=_key(box))
         if gift is not None:
             self.gifts.announce(gift)
         return box
@@ -66,14 +66,14 @@ class MysteryBoxes:
     async def _useful_reward(self, tx: Transaction, user_id: UUID, drawn: Reward) -> Reward:
         """The drawn reward, or XP instead of a reward that the user cannot use."""
         if drawn.type == "subscription":
-            useful = await self.gifts.are_of_use(tx, user_id)
+            is_usable = await self.gifts.may_grant(tx, user_id)
         elif drawn.type == "badge":
-            useful = await self.xp.can_win_badge(tx, user_id, drawn.value["id"])
+            is_usable = await self.xp.can_win_badge(tx, user_id, drawn.value["id"])
         elif drawn.type == "recipe_unlock":
-            useful = await self.quotas.is_limited(tx, user_id, "monthly_recipes")
+            is_usable = await self.quotas.is_limited(tx, user_id, "monthly_recipes")
         else:
-            useful = True
-        return drawn if useful else xp_replacement(drawn)
+            is_usable = True
+        return drawn if is_usable else xp_replacement(drawn)
 
 
 def _key(box: Box) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from cookcam.features.social.users.requests import UserFilter
+from msgspec import Meta, Struct
+
+from cookcam.features.literals import rejected_field
 from cookcam.features.social.users.responses import (
     FollowersResponse,
     FollowingResponse,
@@ -31,15 +34,41 @@ from cookcam.identity.guards import optional_caller, signed_in
 MAX_USERS = 50
 """Users per search response; a low limit makes listing all users impractical."""
 
+MIN_SEARCH_LENGTH = 2
+
+
+class UserFilter(Struct):
+    """Query of the user search. An empty `search` means no filter."""
+
+    search: Annotated[
+        str,
+        Meta(
+            max_length=100,
+            description="how a name begins, at least 2 characters",
+            extra_json_schema={"pattern": r"^(\s*|\s*\S[\s\S]*\S\s*)$"},
+        ),
+    ] = ""
+
+    def prefix(self) -> str | None:
+        """The name prefix to search for; None without a filter. Raises ValidationError."""
+        text = self.search.strip()
+        if not text:
+            return None
+        if len(text) < MIN_SEARCH_LENGTH:
+            raise rejected_field(
+                f"Search must be at least {MIN_SEARCH_LENGTH} characters", "search"
+            )
+        return text
+
 
 def routes(store: UserStore) -> Routes:
     bp = Routes("users", __name__, legacy=True)
-    _people(bp, store)
-    _follows(bp, Users(store), store)
+    _profile_routes(bp, store)
+    _follow_routes(bp, Users(store), store)
     return bp
 
 
-def _people(bp: Routes, store: UserStore) -> None:
+def _profile_routes(bp: Routes, store: UserStore) -> None:
     @bp.get("/users")
     @errors_as(unexpected="Failed to search users")
     @optional_caller
@@ -68,7 +97,7 @@ def _people(bp: Routes, store: UserStore) -> None:
         return _found(await store.profile_json(_reader(caller), _id(user_id)))
 
 
-def _follows(bp: Routes, users: Users, store: UserStore) -> None:
+def _follow_routes(bp: Routes, users: Users, store: UserStore) -> None:
     @bp.post("/users/<user_id>/follow")
     @errors_as(unexpected="Failed to follow user")
     @signed_in

@@ -73,14 +73,14 @@ class QuantityParser:
             start += 1
         at = start
         while at < len(self.tokens):
-            found, following = self._amount_at(at, start)
-            if found is not None:
+            measure, following = self._amount_at(at, start)
+            if measure is not None:
                 before = self.tokens[start:at]
                 if all(token.text in BEFORE_AMOUNT or token.kind == "~" for token in before):
-                    self.used.append((0, found.next))
+                    self.used.append((0, measure.next))
                 else:
-                    self.used.append((at, found.next))
-                return self._refined(found)
+                    self.used.append((at, measure.next))
+                return self._refined(measure)
             at = following
         return None
 
@@ -424,9 +424,9 @@ class QuantityParser:
             return token.value
         unit = self.explicit
         for following in range(at + 1, at + 7):
-            found, _ = self._unit(following)
-            if found is not None:
-                unit = unit or found
+            following_unit, _ = self._unit(following)
+            if following_unit is not None:
+                unit = unit or following_unit
                 break
         name = "" if unit is None else unit.name
         high, low = max(token.value, token.ambiguous), min(token.value, token.ambiguous)
@@ -543,12 +543,12 @@ class QuantityParser:
             at += 1
         size: tuple[Unit, int] | None = None
         for _ in range(6):
-            found, following = self._unit_word(at)
+            unit, following = self._unit_word(at)
             word = self._at(at).text
-            if found is not None and not (found.of_food and word in ADJECTIVES):
-                return found, following
-            if found is not None:
-                size = size or (found, following)
+            if unit is not None and not (unit.of_food and word in ADJECTIVES):
+                return unit, following
+            if unit is not None:
+                size = size or (unit, following)
             elif size is not None and word in ("sized", "size"):
                 size = (size[0], at + 1)
             elif word not in ADJECTIVES and not self._joins_adjectives(at):
@@ -580,10 +580,10 @@ class QuantityParser:
 
     def _past_container(self, at: int) -> int:
         """Past the container of a measure: `400 g tin`, `12-oz. can`."""
-        found, following = self._unit_word(at)
+        unit, following = self._unit_word(at)
         if self._at(at).kind == "-":
-            found, following = self._unit_word(at + 1)
-        return following if found is not None and found.kind is Kind.CONTAINER else at
+            unit, following = self._unit_word(at + 1)
+        return following if unit is not None and unit.kind is Kind.CONTAINER else at
 
     # What follows a quantity
 
@@ -703,9 +703,9 @@ class QuantityParser:
         better = other if other.rank > term.rank else term
         return Measure(better.amount, better.unit, other.next)
 
-    def _refined(self, found: Measure) -> Measure:
-        """`found` by the weights and volumes that the rest of the line states for it."""
-        at = found.next
+    def _refined(self, measure: Measure) -> Measure:
+        """`measure` by the weights and volumes that the rest of the line states for it."""
+        at = measure.next
         while at < len(self.tokens):
             token = self._at(at)
             end = at + 1
@@ -713,68 +713,70 @@ class QuantityParser:
                 end = self._after_parentheses(at)
                 inner = self._in_parentheses(at)
                 if inner is not None:
-                    found = self._sized(found, inner, self.tokens[at:end])
+                    measure = self._sized(measure, inner, self.tokens[at:end])
             elif token.kind in (",", ";", "-", ":", "=", "/") or token.text in ("weighing",):
-                found, end = self._clause(found, at)
+                measure, end = self._clause(measure, at)
             elif token.text == "plus" or token.kind == "+":
-                found, end = self._extra(found, at)
+                measure, end = self._extra(measure, at)
             elif self._is_times(at) and self._is_last_number(at + 1):
-                found = Measure(found.amount * self._at(at + 1).value, found.unit, found.next)
+                measure = Measure(
+                    measure.amount * self._at(at + 1).value, measure.unit, measure.next
+                )
                 self.used.append((at, at + 2))
                 end = at + 2
             at = end
-        return found
+        return measure
 
     def _is_last_number(self, at: int) -> bool:
         return self._at(at).kind == "number" and self._at(at + 1).kind in CLAUSE_END
 
-    def _clause(self, found: Measure, at: int) -> tuple[Measure, int]:
+    def _clause(self, measure: Measure, at: int) -> tuple[Measure, int]:
         """`, about 200 g each`: a clause that is a weight and nothing else. `at` is its sign."""
         first = at + 1
         while self._at(first).text in APPROXIMATE | {"plus", "weighing"} or self._at(
             first
         ).kind in ("~", "+"):
             if self._at(first).text == "plus" or self._at(first).kind == "+":
-                return found, first
+                return measure, first
             first += 1
         other = self._measure(first)
         if other is None:
-            return found, at + 1
+            return measure, at + 1
         other = self._joined(other)
         end = other.next
         while self._at(end).text in EACH | TOTAL | {"in", "weight", "per", "a", "piece", "of"}:
             end += 1
         if self._at(end).kind not in CLAUSE_END:
-            return found, end
+            return measure, end
         self.used.append((at, end))
-        return self._sized(found, other, self.tokens[at:end]), end
+        return self._sized(measure, other, self.tokens[at:end]), end
 
-    def _extra(self, found: Measure, at: int) -> tuple[Measure, int]:
+    def _extra(self, measure: Measure, at: int) -> tuple[Measure, int]:
         """`200 g flour plus 50 g for dusting`: more of the same food. `at` is the sign."""
         first = at + 1
         while self._at(first).text in EXTRA:
             first += 1
         other = self._measure(first)
         if other is None:
-            return found, first
+            return measure, first
         after = self._at(other.next)
         if after.kind not in CLAUSE_END and after.text not in AFTER_EXTRA:
-            return found, other.next
+            return measure, other.next
         self.used.append((at, len(self.tokens)))
-        summed = self._sum(found, other, 1)
-        return (found if summed is None else summed), other.next
+        summed = self._sum(measure, other, 1)
+        return (measure if summed is None else summed), other.next
 
-    def _sized(self, found: Measure, other: Measure, around: Sequence[Token]) -> Measure:
-        """`found` when the line also says `other`: the size of each, or the same more precisely."""
+    def _sized(self, measure: Measure, other: Measure, around: Sequence[Token]) -> Measure:
+        """`measure` with `other` of the same line: the size of each, or the same more precisely."""
         words = {token.text for token in around}
-        container = found.unit is not None and found.unit.kind is Kind.CONTAINER
+        container = measure.unit is not None and measure.unit.kind is Kind.CONTAINER
         each = bool(words & EACH) or ("per" in words) or (container and not words & TOTAL)
-        if found.is_exact:
+        if measure.is_exact:
             if each and bool(words & EACH):
-                return found
-            return found if found.rank >= other.rank else Measure(other.amount, other.unit, 0)
-        count = found.amount if each else 1.0
-        return Measure(count * other.amount, other.unit, found.next)
+                return measure
+            return measure if measure.rank >= other.rank else Measure(other.amount, other.unit, 0)
+        count = measure.amount if each else 1.0
+        return Measure(count * other.amount, other.unit, measure.next)
 
     # Tokens
 
@@ -812,11 +814,11 @@ class QuantityParser:
 def _counted_nouns_ahead(tokens: Sequence[Token]) -> list[bool]:
     """For each token, whether a counted noun follows before the next comma or parenthesis."""
     ahead = False
-    found: list[bool] = []
+    results: list[bool] = []
     for token in reversed(tokens):
         if token.kind in (",", "(", ";"):
             ahead = False
         elif token.text in COUNTABLE:
             ahead = True
-        found.append(ahead)
-    return found[::-1]
+        results.append(ahead)
+    return results[::-1]
