@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import closing
-from types import TracebackType
 from typing import Any, Self, cast
 
 import trio
@@ -59,12 +58,7 @@ class _Lock:
         except trio.WouldBlock:
             await self._lock.acquire()
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._lock.release()
 
 

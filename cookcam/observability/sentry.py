@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from contextvars import ContextVar, Token, copy_context
 from datetime import UTC, datetime
 from functools import partial
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -217,12 +217,7 @@ class _Isolation:
         self._token = _isolation.set(self)
         return UNTRACED
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._token is not None  # noqa: S101
         _isolation.reset(self._token)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Any, Self
 
 import trio
@@ -132,18 +131,13 @@ class EngineServer:
         self._nursery.start_soon(self._scheduler.run)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: Any) -> None:
         """Ends every session at once. Call `close_all` first for a clean close."""
         self.draining = True
         for session in list(self.sessions):
             session.abort("server shutting down", GOING_AWAY)
         self._nursery.cancel_scope.cancel()
-        await self._stack.__aexit__(kind, error, trace)
+        await self._stack.__aexit__(*error)
 
     @property
     def _read_limit(self) -> int:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, Self, TypedDict, Unpack
 
 import trio
@@ -127,15 +126,10 @@ class SocketServer:
         await self.engine.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: Any) -> None:
         """Cancels open sessions without calling their disconnect handlers. Call `shutdown` first
         for a clean close."""
-        await self.engine.__aexit__(kind, error, trace)
+        await self.engine.__aexit__(*error)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.engine(scope, receive, send)
