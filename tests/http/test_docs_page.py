@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from jsonschema import Draft202012Validator
 from tests.contract.server import ContractServer, open_contract_server
 from tests.identity.project import PASSWORD
 from tests.images.pictures import plain
-from tests.support.chromium import Page, open_page
+from tests.support.chromium import Page, open_page, running_chromium
 
-pytestmark = pytest.mark.external
+pytestmark = [pytest.mark.external, pytest.mark.xdist_group("docs-page")]
 HOST = "cookcam.test"
 OTHER_HOST = f"--host-resolver-rules=MAP {HOST} 127.0.0.1"
 """A browser trusts 127.0.0.1 as it does https, and no other address over plain HTTP."""
@@ -30,11 +30,17 @@ async def stub(database_url: str, tmp_path: Path) -> AsyncIterator[ContractServe
         yield opened
 
 
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with running_chromium(tmp_path_factory.mktemp("chromium"), OTHER_HOST) as port:
+        yield port
+
+
 @pytest.fixture
-async def page(tmp_path: Path, stub: ContractServer) -> AsyncIterator[Page]:
+async def page(chromium: int, stub: ContractServer) -> AsyncIterator[Page]:
     """The documentation page, drawn, as it is seen from another machine over plain HTTP."""
     with trio.fail_after(90):
-        async with open_page(tmp_path / "profile", OTHER_HOST) as opened:
+        async with open_page(chromium) as opened:
             await opened.open(f"http://{HOST}:{stub.server.port}/api-docs")
             await opened.wait_for("document.querySelectorAll('.operation').length > 50")
             yield opened

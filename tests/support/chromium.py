@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from subprocess import DEVNULL
@@ -21,6 +22,8 @@ from attrs import define, field
 from trio_websocket import WebSocketConnection, open_websocket_url
 
 from tests.support.external import require_program
+
+START_TIMEOUT = 60.0
 
 OPTIONS = (
     "--headless",
@@ -84,38 +87,37 @@ class Page:
         await self.call("DOM.setFileInputFiles", nodeId=node["nodeId"], files=[str(path)])
 
 
-@asynccontextmanager
-async def open_page(profile: Path, *options: str) -> AsyncGenerator[Page]:
-    """A tab of a browser of its own with an empty profile. Skips without Chromium."""
+@contextmanager
+def running_chromium(profile: Path, *options: str) -> Iterator[int]:
+    """A browser with an empty profile; gives the port of its DevTools. Skips without Chromium."""
     command = [require_program("chromium"), *OPTIONS, f"--user-data-dir={profile}", *options]
-    run = partial(trio.run_process, check=False, stderr=DEVNULL, deliver_cancel=_kill)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(run, [*command, "about:blank"])
-        with trio.fail_after(30):
-            port = await _port(profile / "DevToolsActivePort")
-            target = await _first_tab(port)
-        async with open_websocket_url(target, max_message_size=64 * 1024 * 1024) as socket:
-            yield Page(socket)
-        nursery.cancel_scope.cancel()
+    process = subprocess.Popen([*command, "about:blank"], stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        yield _port(profile / "DevToolsActivePort")
+    finally:
+        process.kill()
+        process.wait()
 
 
-async def _port(file: Path) -> int:
-    while True:
-        with suppress(FileNotFoundError):
-            if found := re.match(r"(\d+)\n", await trio.Path(file).read_text()):
-                return int(found[1])
-        await trio.sleep(0.05)
-
-
-async def _first_tab(port: int) -> str:
+@asynccontextmanager
+async def open_page(port: int) -> AsyncGenerator[Page]:
+    """A tab that shares no cookies and no storage with the browser's other tabs."""
     async with httpx.AsyncClient() as http:
-        while True:
-            tabs = (await http.get(f"http://127.0.0.1:{port}/json/list")).json()
-            for tab in tabs:
-                if tab["type"] == "page":
-                    return tab["webSocketDebuggerUrl"]
-            await trio.sleep(0.05)
+        version = (await http.get(f"http://127.0.0.1:{port}/json/version", timeout=30)).json()
+    async with open_websocket_url(version["webSocketDebuggerUrl"]) as socket:
+        browser = Page(socket)
+        context = await browser.call("Target.createBrowserContext", disposeOnDetach=True)
+        target = await browser.call("Target.createTarget", url="about:blank", **context)
+        url = f"ws://127.0.0.1:{port}/devtools/page/{target['targetId']}"
+        async with open_websocket_url(url, max_message_size=64 * 1024 * 1024) as tab:
+            yield Page(tab)
 
 
-async def _kill(process: trio.Process) -> None:
-    process.kill()
+def _port(file: Path) -> int:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            if found := re.match(r"(\d+)\n", file.read_text()):
+                return int(found[1])
+        time.sleep(0.02)
+    raise AssertionError(f"Chromium did not start within {START_TIMEOUT:g} s")

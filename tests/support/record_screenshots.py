@@ -24,7 +24,7 @@ from trio_websocket import ConnectionClosed, open_websocket_url
 from tests.contract.server import ContractServer, open_contract_server
 from tests.features.conftest import ApiUser
 from tests.identity.project import PASSWORD
-from tests.support.chromium import Page, open_page
+from tests.support.chromium import Page, open_page, running_chromium
 from tests.support.postgres import TEMPLATE, start_cluster
 
 DESKTOP: Final = (1280, 860)
@@ -155,12 +155,13 @@ async def record(page: Page, stub: ContractServer, folder: Path) -> None:
 
 
 async def run(url: str, home: Path, folder: Path) -> None:
-    async with (
-        open_contract_server(url, home / "storage") as stub,
-        open_page(home / "profile") as page,
-    ):
-        with trio.fail_after(TIMEOUT):
-            await record(page, stub, folder)
+    with running_chromium(home / "profile") as chromium:
+        async with (
+            open_contract_server(url, home / "storage") as stub,
+            open_page(chromium) as page,
+        ):
+            with trio.fail_after(TIMEOUT):
+                await record(page, stub, folder)
 
 
 def main(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from cookcam.observability.metrics import DURATION_BUCKETS, Metrics
 from tests.contract.server import ContractServer, open_contract_server
 from tests.features.conftest import ApiUser
 from tests.identity.project import PASSWORD
-from tests.support.chromium import Page, open_page
+from tests.support.chromium import Page, open_page, running_chromium
 
 CUT = DrainReport("operator", {"request": 3}, {"socket": 1}, ("socket GET /slow",), {"notice": 0.1})
 POOL = PoolStats(3, 2, 1, 0, 3, 0, 0, 0, 9, 0)
@@ -63,11 +63,17 @@ async def stub(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[Contrac
         yield opened
 
 
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as port:
+        yield port
+
+
 @pytest.fixture
-async def page(tmp_path: Path, stub: ContractServer) -> AsyncIterator[Page]:
+async def page(chromium: int, stub: ContractServer) -> AsyncIterator[Page]:
     """The sign-in page of the console."""
     with trio.fail_after(150):
-        async with open_page(tmp_path / "profile") as opened:
+        async with open_page(chromium) as opened:
             await opened.open(f"{stub.server.url}/ops")
             await opened.wait_for("location.pathname === '/ops/sign-in' && document.forms[0]")
             yield opened
