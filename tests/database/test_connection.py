@@ -214,7 +214,7 @@ async def test_unsolicited_message_leaves_the_connection_usable(
 ) -> None:
     await connection.execute("listen chatter")
     await other.execute("notify chatter")
-    with trio.fail_after(2):
+    with trio.fail_after(20):
         await trio.lowlevel.wait_readable(connection.fileno())
     assert connection.is_usable()
 

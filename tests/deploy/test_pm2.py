@@ -61,12 +61,14 @@ async def test_pm2_lets_a_drain_finish_and_starts_what_crashed(
         before = await deployment.pm2.processes()
         assert [process["pm2_env"]["status"] for process in before] == ["online"] * 2
 
-        sandbox.behave(delay=PM2_OWN_KILL_TIMEOUT + 1.0)
         responses: list[httpx.Response] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(log_in, deployment, sandbox, responses)
-            await trio.sleep(0.4)
-            await deployment.pm2("reload", str(before[0]["pm_id"]))
+            with sandbox.lock_on("auth.users"):
+                nursery.start_soon(log_in, deployment, sandbox, responses)
+                await sandbox.lock_is_waited_for()
+                nursery.start_soon(deployment.pm2, "reload", str(before[0]["pm_id"]))
+                await drain_begins(deployment)
+                await trio.sleep(PM2_OWN_KILL_TIMEOUT + 1.0)
         assert [response.status_code for response in responses] == [200]
 
         running = await deployment.pm2.processes()
@@ -138,6 +140,12 @@ async def log_in(
     async with httpx.AsyncClient(verify=False, timeout=30) as client:
         url = f"http://127.0.0.1:{deployment.ports[0]}/api/v1/auth/login"
         responses.append(await client.post(url, json=sandbox.credentials))
+
+
+async def drain_begins(deployment: Deployment) -> None:
+    with trio.fail_after(60):
+        while not any("graceful shutdown..." in one["message"] for one in deployment.pm2.lines()):
+            await trio.sleep(0.02)
 
 
 async def pid_of_a_ready_one(deployment: Deployment) -> int | None:

@@ -49,6 +49,10 @@ def processes(server: ServerProcess, message: str) -> list[int]:
     return [line["process"] for line in server.lines() if line["message"] == message]
 
 
+def serving(server: ServerProcess) -> set[int]:
+    return {line["pid"] for line in server.lines() if line["message"] == "request"}
+
+
 async def ready_workers(server: ServerProcess, count: int) -> None:
     """Waits until `count` workers have become ready since the start."""
     with trio.fail_after(STARTS_TIMEOUT):
@@ -76,15 +80,16 @@ async def test_workers_are_replaced_under_load_without_a_lost_request(
                 nursery.start_soon(load.run)
             server.signal(signal.SIGHUP)
             await server.logged("reload complete", STARTS_TIMEOUT)
+            first, second, third, fourth = processes(server, "worker started")
             answered = load.answered
-            while load.answered < answered + 100:
-                await trio.sleep(0.01)
+            # The kernel chooses the process, and not in turn.
+            with trio.fail_after(STARTS_TIMEOUT):
+                while load.answered < answered + 100 or not {third, fourth} <= serving(server):
+                    await trio.sleep(0.05)
             nursery.cancel_scope.cancel()
         assert load.failures == []
-        first, second, third, fourth = processes(server, "worker started")
         assert processes(server, "worker ended") == [first, second]
-        serving = {line["pid"] for line in server.lines() if line["message"] == "request"}
-        assert serving == {first, second, third, fourth}
+        assert serving(server) == {first, second, third, fourth}
 
         os.kill(third, signal.SIGKILL)
         await server.logged("worker crashed")

@@ -150,7 +150,7 @@ async def test_hanging_server_times_out(server: RedisServer) -> None:
         server.pause()
         with trio.fail_after(CALL_TIMEOUT * 2), pytest.raises(ServiceUnavailable):
             await redis.get("a")
-        with trio.fail_after(0.1), pytest.raises(ServiceUnavailable):
+        with trio.fail_after(CALL_TIMEOUT * 0.8), pytest.raises(ServiceUnavailable):
             await redis.get("a")
         server.resume()
         await until_answered(redis)
@@ -182,7 +182,7 @@ async def test_lost_server_raises_in_the_subscriber(server: RedisServer) -> None
                 pytest.fail("nothing was said")
 
     async with Redis.open(server.url) as redis:
-        with trio.fail_after(1), pytest.raises(ServiceUnavailable):
+        with trio.fail_after(30), pytest.raises(ServiceUnavailable):
             await listen(redis)
 
 

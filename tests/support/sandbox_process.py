@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import trio
 from attrs import frozen
 from dotenv import dotenv_values
 
@@ -86,6 +87,12 @@ class SandboxProcess:
         """How many sessions of the database wait for a lock."""
         [(count,)] = self.rows("select count(*) from pg_stat_activity where wait_event_type='Lock'")
         return count
+
+    async def lock_is_waited_for(self) -> None:
+        """Waits until a session of the database waits for a lock."""
+        with trio.fail_after(START_TIMEOUT):
+            while not self.waiting_for_locks():
+                await trio.sleep(0.02)
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """What the owner of the database reads."""

@@ -117,7 +117,7 @@ async def test_parts_arrive_before_the_end(generation_app: GenerationApp, ann: A
                 break
         # The client disconnects here.
     received = generation_app.model.received[0]
-    with trio.fail_after(2):
+    with trio.fail_after(20):
         await received.ended()
     assert received.outcome == "disconnected"
     assert (await generation_app.stored_counts(ann)).sessions == 0
