@@ -1,6 +1,8 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# Half of the time of a test is spent on PostgreSQL and other processes: three workers use two cores.
+WORKERS ?= 3
 INSTALLED := .venv/installed
 DEV_INSTALLED := .venv/installed-dev
 
@@ -13,7 +15,7 @@ run: install  ## start the whole server on the embedded default (PORT and HOST a
 	@$(BIN)/cookcam dev
 
 test: $(DEV_INSTALLED) lint  ## run every check: lint, format, types, import contracts, tests
-	$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 matrix: $(DEV_INSTALLED)  ## run the checks of a deployment, and write docs/matrix.md
 	$(BIN)/python -m tests.matrix -n 2 --write docs/matrix.md
