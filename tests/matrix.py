@@ -449,7 +449,7 @@ ROWS: Sequence[Row] = (
         "deploy/test_rotation.py",
         "deploy/test_nginx.py::test_certificate_is_replaced_without_a_failed_request",
         "identity/test_tokens.py",
-        note="eleven secrets and the certificate; not those of the push, mail and store services",
+        note="thirteen secrets and the certificate; not those of the push and mail services",
     ),
     row(84, "The console and the doctor through nginx with TLS", "deploy/test_nginx_server.py"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 from uuid import uuid4
 
@@ -64,24 +64,23 @@ class ServiceAccount:
     def include_token_endpoint(
         self,
         app: QuartTrio,
-        key: Callable[[], rsa.RSAPrivateKey],
+        keys: Callable[[], Iterable[rsa.RSAPrivateKey]],
         token_uri: str,
         issued: list[str],
     ) -> None:
         """Add `POST /token` (RFC 7523) to an application; its access tokens are in `issued`.
 
-        `key` returns the account's current key.
+        `keys` returns the account's keys, of which each may sign.
         """
 
         @app.post("/token")
         async def token() -> Response:
-            claims = verified_claims(
-                str((await cast("Any", request).form)["assertion"]),
-                key().public_key(),
-                "RS256",
-                audience=token_uri,
-                issuer=self.email,
+            assertion = str((await cast("Any", request).form)["assertion"])
+            checks = {"audience": token_uri, "issuer": self.email}
+            verified = (
+                verified_claims(assertion, key.public_key(), "RS256", **checks) for key in keys()
             )
+            claims = next((one for one in verified if one is not None), None)
             if (
                 claims is None
                 or claims["scope"] != self.scope

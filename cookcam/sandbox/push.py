@@ -227,7 +227,7 @@ def _fcm(app: FakeServerApp, fake: FakePush) -> None:
         return {"@type": FCM_ERROR, "errorCode": name}
 
     SERVICE_ACCOUNT.include_token_endpoint(
-        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens
+        app, lambda: [fake.keys.account], f"{fake.url}/token", fake.access_tokens
     )
 
     @app.post("/v1/projects/<project>/messages:send")

@@ -28,6 +28,10 @@ import pytest
 import trio
 from attrs import define, field, frozen
 
+from cookcam.sandbox.app_store import FakeAppStore, open_apple
+from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
+from cookcam.sandbox.google_play.keys import Keys
+from cookcam.sandbox.keys import new_rsa_key
 from cookcam.sandbox.stripe.outbox import signature
 from tests.support.deployment import Deployment, deployed
 from tests.support.key_gate import KeyGate
@@ -81,8 +85,8 @@ class Client:
 
 @define
 class Rotation:
-    """`user` is the id of the user whose clients these are; that of `subscriber`, who has no quota
-    of recipes, generates."""
+    """`user`, `subscriber` (who generates, without a quota) and `buyer` (of the app stores) are
+    ids of users."""
 
     sandbox: SandboxProcess
     deployment: Deployment
@@ -91,6 +95,9 @@ class Rotation:
     gates: Mapping[str, KeyGate]
     user: str
     subscriber: str
+    buyer: str
+    apple: FakeAppStore
+    google: FakeGooglePlay
     stage: str = "before"
     clients: dict[str, Client] = field(factory=dict[str, Client])
     old_after: dict[str, int] = field(factory=dict[str, int])
@@ -199,6 +206,25 @@ async def list_recipes(rotation: Rotation, _: str) -> httpx.Response:
     return await rotation.http.get("/api/v1/recipes?limit=5", headers=rotation.token())
 
 
+async def verify_receipt(rotation: Rotation, _: str) -> httpx.Response:
+    # A new one each time, since the store is not asked about a known one.
+    purchase = await rotation.apple.buy("com.cookcam.monthly")
+    return await rotation.http.post(
+        "/api/v1/subscription/verify-ios",
+        json={"receipt": purchase.receipt},
+        headers=rotation.token(user=rotation.buyer),
+    )
+
+
+async def verify_purchase(rotation: Rotation, _: str) -> httpx.Response:
+    purchase = await rotation.google.buy("cookcam_creator_monthly")
+    return await rotation.http.post(
+        "/api/v1/subscription/verify-android",
+        json={"purchaseToken": purchase.token},
+        headers=rotation.token(user=rotation.buyer),
+    )
+
+
 Send = Callable[[Rotation, str], Awaitable[httpx.Response]]
 
 OF_CALLERS: Mapping[str, Send] = {
@@ -216,6 +242,8 @@ OF_PROVIDERS: Mapping[str, Send] = {
     "STRIPE_SECRET_KEY": begin_checkout,
     "OPENAI_API_KEY": generate_previews,
     "USDA_API_KEY": search_foods,
+    "APPLE_SHARED_SECRET": verify_receipt,
+    "GOOGLE_SERVICE_ACCOUNT_KEY": verify_purchase,
 }
 """Secrets that the server sends: the provider accepts both during the overlap."""
 
@@ -226,13 +254,19 @@ GATED = {
     "STRIPE_API_BASE": ("STRIPE_SECRET_KEY",),
     "OPENAI_BASE_URL": ("OPENAI_API_KEY",),
     "USDA_API_BASE_URL": ("USDA_API_KEY",),
+    "APPLE_VERIFY_RECEIPT_URL": ("APPLE_SHARED_SECRET",),
 }
 """The setting of a provider's address, and the secrets that are sent there."""
 
 
-def new_pairs(settings: Mapping[str, str]) -> dict[str, Pair]:
+def new_pairs(settings: Mapping[str, str], google: FakeGooglePlay) -> dict[str, Pair]:
     pairs = {name: Pair(uuid4().hex * 2, uuid4().hex * 2) for name in CLIENTS}
     pairs["STRIPE_SECRET_KEY"] = Pair("sk_test_" + "1" * 24, "sk_test_" + "2" * 24)
+    first, second = google.keys, Keys(new_rsa_key(), google.keys.push)
+    google.further_keys.append(second.account)
+    pairs["GOOGLE_SERVICE_ACCOUNT_KEY"] = Pair(
+        *(keys.service_account(f"{google.url}/token") for keys in (first, second))
+    )
     address = settings["DATABASE_URL"]
     pairs["DATABASE_URL"] = Pair(*(address.replace("cookcam_app", login) for login in LOGINS))
     return pairs
@@ -255,30 +289,35 @@ def two_logins(sandbox: SandboxProcess) -> Iterator[None]:
 
 
 @contextmanager
-def subscription_of(sandbox: SandboxProcess, user: str) -> Iterator[None]:
-    """A subscription without a quota of recipes, until the end of the block."""
+def subscriptions(sandbox: SandboxProcess, subscriber: str, buyer: str) -> Iterator[None]:
+    """`subscriber` has one without a quota of recipes; at the end neither has any."""
     with psycopg.connect(sandbox.about["database_url"], autocommit=True) as connection:
         connection.execute(
             "insert into public.user_subscriptions (user_id, tier_id, status,"
             " current_period_start, current_period_end, provider, provider_subscription_id)"
             " values (%s, 3, 'active', now(), now() + interval '1 day', 'stripe', 'sub_rotation')",
-            [user],
+            [subscriber],
         )
     try:
         yield
     finally:
         with psycopg.connect(sandbox.about["database_url"], autocommit=True) as connection:
             connection.execute(
-                "delete from public.user_subscriptions"
-                " where provider_subscription_id = 'sub_rotation'"
+                "delete from public.user_subscriptions where user_id = any(%s::uuid[])",
+                [[subscriber, buyer]],
             )
 
 
 @asynccontextmanager
 async def open_rotation(folder: Path, sandbox: SandboxProcess) -> AsyncIterator[Rotation]:
     settings = sandbox.staging
-    pairs, gates = new_pairs(settings), dict[str, KeyGate]()
+    del settings["GOOGLE_SERVICE_ACCOUNT_KEY_FILE"]  # its text is in the other setting here
+    gates = dict[str, KeyGate]()
     async with AsyncExitStack() as stack:
+        apple = await stack.enter_async_context(open_apple())
+        google = await stack.enter_async_context(open_google_play())
+        settings |= {**apple.bindings, **google.bindings}
+        pairs = new_pairs(settings, google)
         stack.enter_context(two_logins(sandbox))
         for address, names in GATED.items():
             keys = {key: settings[n] for n in names for key in (pairs[n].old, pairs[n].new)}
@@ -301,9 +340,20 @@ async def open_rotation(folder: Path, sandbox: SandboxProcess) -> AsyncIterator[
                 limits=httpx.Limits(max_keepalive_connections=0),
             )
         )
-        user, subscriber = (sandbox.sign_in(number)["user"]["id"] for number in (0, 1))
-        stack.enter_context(subscription_of(sandbox, subscriber))
-        rotation = Rotation(sandbox, deployment, http, pairs, gates, user, subscriber)
+        user, subscriber, buyer = (sandbox.sign_in(n)["user"]["id"] for n in range(3))
+        stack.enter_context(subscriptions(sandbox, subscriber, buyer))
+        rotation = Rotation(
+            sandbox,
+            deployment,
+            http,
+            pairs,
+            gates,
+            user,
+            subscriber,
+            buyer,
+            apple,
+            google,
+        )
         rotation.clients = {name: Client(pairs[name].old) for name in CLIENTS}
         yield rotation
 
@@ -372,6 +422,7 @@ async def rotate_all(folder: Path, sandbox: SandboxProcess) -> Rotation:
         await all_answered(rotation)
         for name, gate in rotation.gates.items():
             gate.revoked.add(pairs[name].old)
+        rotation.google.keys = Keys(rotation.google.further_keys.pop(), rotation.google.keys.push)
         with psycopg.connect(sandbox.about["database_url"], autocommit=True) as connection:
             connection.execute(f"alter role {LOGINS[0]} nologin".encode())
 
@@ -417,7 +468,7 @@ def test_the_old_value_is_rejected_after_the_rotation(rotation: Rotation, secret
     assert rotation.old_after[secret] == (400 if "WEBHOOK" in secret else 401)
 
 
-@pytest.mark.parametrize("secret", OF_PROVIDERS)
+@pytest.mark.parametrize("secret", [name for names in GATED.values() for name in names])
 def test_no_request_to_a_provider_has_the_revoked_key(rotation: Rotation, secret: str) -> None:
     gate, pair = rotation.gates[secret], rotation.pairs[secret]
     assert gate.rejected[pair.old] == 0

@@ -57,7 +57,11 @@ class KeyGate:
         target = scope["raw_path"].decode()
         if scope["query_string"]:
             target += "?" + scope["query_string"].decode()
-        used = [key for key in self.keys if any(key in value for _, value in headers)]
+        used = [
+            key
+            for key in self.keys
+            if key.encode() in body or any(key in value for _, value in headers)
+        ]
         self.requests.update(used)
         if revoked := self.revoked.intersection(used):
             self.rejected.update(revoked)
@@ -65,6 +69,7 @@ class KeyGate:
         else:
             for key in used:
                 headers = [(k, v.replace(key, self.keys[key])) for k, v in headers]
+                body = body.replace(key.encode(), self.keys[key].encode())
             response = await self._http.request(
                 scope["method"], target, headers=headers, content=body
             )

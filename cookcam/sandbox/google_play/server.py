@@ -12,6 +12,7 @@ from uuid import uuid4
 import orjson
 import trio
 from attrs import define, field
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from quart import Response, request
 
 from cookcam.sandbox.app_stores import (
@@ -173,6 +174,8 @@ class FakeGooglePlay(StoreServer[Purchase]):
     url: str
     keys: Keys = field(repr=False)
     behaviour: Behaviour
+    further_keys: list[RSAPrivateKey] = field(factory=list[RSAPrivateKey], repr=False)
+    """Keys of the service account besides that of `keys`."""
     orders: dict[str, Order] = field(factory=dict[str, Order])
     access_tokens: list[str] = field(factory=list[str], repr=False)
     envelopes: list[dict[str, Any]] = field(factory=list[dict[str, Any]], repr=False)
@@ -365,7 +368,10 @@ def create_app(fake: FakeGooglePlay) -> FakeServerApp:
         return None
 
     SERVICE_ACCOUNT.include_token_endpoint(
-        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens
+        app,
+        lambda: [fake.keys.account, *fake.further_keys],
+        f"{fake.url}/token",
+        fake.access_tokens,
     )
 
     @app.get(of_app + "/subscriptionsv2/tokens/<path:token>")
