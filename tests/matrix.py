@@ -216,7 +216,7 @@ ROWS: Sequence[Row] = (
     row(
         38,
         "Exception of a handler: response, report, the process lives",
-        "http/test_errors.py::test_a_failing_request_leaves_the_next_one_alone",
+        "http/test_errors.py::test_failing_request_does_not_affect_the_next",
         "serving/test_containment.py",
     ),
     row(
@@ -302,7 +302,7 @@ ROWS: Sequence[Row] = (
         56,
         "Production logs are JSON lines with the request id",
         f"{PROCESS}::test_production_logs_json_and_reports_to_sentry_and_flushes",
-        "http/test_edge.py::test_every_line_inside_a_request_says_which",
+        "http/test_edge.py::test_every_line_inside_a_request_has_its_id",
     ),
     row(
         57,

@@ -160,7 +160,7 @@ def test_all_mistakes_are_reported_at_once():
     assert set(found) == {"PORT", "LOG_LEVEL", *DEVELOPMENT}
 
 
-def test_a_mistake_says_where_the_value_comes_from():
+def test_error_names_the_source_of_the_value():
     environ = {name: value for name, value in DEVELOPMENT.items() if name != "OPENAI_API_KEY"}
     assert mistakes_of(environ) == {
         "OPENAI_API_KEY": "OPENAI_API_KEY is required (https://platform.openai.com/api-keys)"

@@ -135,7 +135,7 @@ def test_password_with_a_raw_delimiter_is_named_and_not_shown(
     ("password", "fault"),
     [("a%b", "a % must be written %25"), ("a b", "a space must be written %20"), ("a@b", "%40")],
 )
-def test_fault_of_a_database_url_says_how_to_write_it(password: str, fault: str) -> None:
+def test_error_of_a_database_url_shows_the_right_form(password: str, fault: str) -> None:
     found = mistakes_of({**DEVELOPMENT, "DATABASE_URL": f"postgresql://u:{password}@h/d"})
     assert fault in found["DATABASE_URL"]
 

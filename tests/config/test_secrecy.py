@@ -56,7 +56,7 @@ def test_the_summary_shows_presence_and_no_value():
     assert "m4rk" not in repr(summary)
 
 
-def test_a_secret_shows_itself_to_nobody_but_reveal():
+def test_secret_is_only_readable_through_reveal():
     secret = Secret("m4rk")
     assert secret.reveal() == "m4rk"
     assert f"{secret!r} {secret!s} {secret}" == "[REDACTED] [REDACTED] [REDACTED]"

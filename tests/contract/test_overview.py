@@ -150,7 +150,7 @@ async def rejections(stage: Stage, row: Row) -> list[str]:
     return wrong
 
 
-async def test_every_row_answers_and_refuses_as_it_says(server: ContractServer):
+async def test_every_row_accepts_and_rejects_as_declared(server: ContractServer):
     stage = await staged(server)
     wrong: list[str] = []
     for row in (*ROWS, *ALSO):

@@ -18,7 +18,7 @@ def instructions(name: str) -> list[str]:
     return [line.partition(" ")[2] for line in LINES if line.startswith(f"{name} ")]
 
 
-def test_image_has_the_program_and_the_locked_dependencies_and_nothing_else() -> None:
+def test_image_contains_only_the_program_and_locked_dependencies() -> None:
     sources = [line.split()[0] for line in instructions("COPY") if not line.startswith("--from")]
     assert sources == ["requirements/runtime.lock", "cookcam"]
     assert all((ROOT / source).exists() for source in sources)

@@ -98,7 +98,7 @@ async def test_a_request_is_rejected_after_the_queue_time(
         assert requests.rejected["late"] - arrived == pytest.approx(MAX_QUEUE_TIME, abs=2 * TICK)
 
 
-async def test_a_request_that_waits_for_others_gives_its_place_back(autojump_clock: Any) -> None:
+async def test_request_waiting_for_a_shared_result_frees_its_place(autojump_clock: Any) -> None:
     async with full_server() as requests:
         await requests.arrive("late")
         await trio.sleep(PLACE_TIME + 2 * TICK)

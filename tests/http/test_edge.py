@@ -46,7 +46,7 @@ async def test_one_line_per_request_with_the_template_and_no_id(
     assert "42" not in str({k: v for k, v in line.items() if k != "timestamp"})
 
 
-async def test_every_line_inside_a_request_says_which(make_site: Any, logged: Any) -> None:
+async def test_every_line_inside_a_request_has_its_id(make_site: Any, logged: Any) -> None:
     client = make_site(routes()).client()
     await client.get("/api/v1/recipes/42", x_request_id="r-1")
     [line] = logged.of("inside")
@@ -136,7 +136,7 @@ async def test_requests_are_counted_by_template(make_site: Any) -> None:
     assert "http_requests_in_flight 0.0" in text
 
 
-async def test_a_websocket_gets_the_facts_and_nothing_else(make_site: Any) -> None:
+async def test_websocket_only_gets_its_request_info(make_site: Any) -> None:
     site = make_site(TRUSTED_PROXIES="10.0.0.1/32")
     seen: list[Any] = []
 

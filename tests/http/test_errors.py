@@ -59,13 +59,13 @@ async def test_every_failure_has_the_one_shape(
     assert "Traceback" not in reply.body.decode()
 
 
-async def test_an_unknown_route_says_which(site: Any) -> None:
+async def test_unknown_route_is_named_in_the_error(site: Any) -> None:
     body = (await site.client().request("PUT", "/api/v1/Nowhere?q=1")).json()
     assert body["message"] == "Cannot PUT /api/v1/Nowhere"
     assert body["error"] == "NOT_FOUND"
 
 
-async def test_the_duplicate_of_the_readiness_brief(site: Any) -> None:
+async def test_duplicate_entry_has_the_shape_that_clients_read(site: Any) -> None:
     body = (await site.client().get("/api/v1/raise/duplicate")).json()
     wanted = {"error": "DUPLICATE_ENTRY", "message": "Resource already exists", "statusCode": 409}
     assert wanted.items() <= body.items()
@@ -140,7 +140,7 @@ async def test_the_words_of_a_models_own_check_are_not_shown(site: Any) -> None:
     assert SECRET not in reply.body.decode()
 
 
-async def test_a_failing_request_leaves_the_next_one_alone(site: Any) -> None:
+async def test_failing_request_does_not_affect_the_next(site: Any) -> None:
     client = site.client()
     await client.get("/api/v1/raise/bug")
     assert (await client.get("/api/v1/fine")).json() == {"fine": True}
@@ -217,7 +217,7 @@ def test_a_request_no_app_ever_saw_gets_the_same_shape() -> None:
     assert dict(headers)[b"x-frame-options"] == b"DENY"
 
 
-def test_a_surprise_keeps_no_word_of_its_own() -> None:
+def test_unexpected_error_gets_a_generic_message() -> None:
     assert as_app_error(OSError(SECRET)).message == "Internal server error"
 
 

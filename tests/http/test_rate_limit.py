@@ -100,7 +100,7 @@ async def test_each_client_has_its_own_quota(make_site, autojump_clock) -> None:
     assert (await liar.get("/api/v1/recipes")).status == 429
 
 
-async def test_a_counted_answer_tells_the_quota(make_site, autojump_clock) -> None:
+async def test_counted_response_has_quota_headers(make_site, autojump_clock) -> None:
     client = sign_in_site(make_site).client()
     first = await client.get("/api/v1/recipes")
     second = await client.get("/api/v1/recipes")

@@ -69,7 +69,7 @@ class Everything(msgspec.Struct):
         ("binary", SECRET, "is not acceptable"),
     ],
 )
-def test_a_broken_rule_in_words(field: str, value: Any, rule: str) -> None:
+def test_rejected_rule_is_described_for_users(field: str, value: Any, rule: str) -> None:
     with pytest.raises(ValidationError) as caught:
         to_model({field: value}, Everything, strict=True)
     details = dict(caught.value.details or {})

@@ -83,7 +83,7 @@ def test_an_audience_list_with_ours_is_accepted():
     ],
     ids=lambda changes: ",".join(f"{k}={v!s:.20}" for k, v in changes.items()),
 )
-def test_claims_that_are_not_good_are_rejected(changes: dict[str, Any]):
+def test_invalid_claims_are_rejected(changes: dict[str, Any]):
     with pytest.raises(Rejected):
         identify(claims(**changes))
 

@@ -111,7 +111,9 @@ async def test_whatever_is_wrong_with_a_token_makes_a_guest_where_guests_may_com
         assert (await http.get("/optional", headers=headers)).json() == no_user
 
 
-async def test_an_outage_refuses_nobody_for_good(http: httpx.AsyncClient, provider: Provider):
+async def test_outage_of_the_provider_is_503_and_not_401(
+    http: httpx.AsyncClient, provider: Provider
+):
     provider.failure = ServiceUnavailable()
     assert (await http.get("/signed-in/soup", headers=bearer())).status_code == 503
     assert (await http.get("/optional", headers=bearer())).json()["caller"] is None
@@ -127,7 +129,7 @@ async def test_only_app_metadata_opens_what_is_for_administrators(http: httpx.As
     assert response.json()["caller"] == str(ANN)
 
 
-def test_a_guard_keeps_what_a_view_says_about_itself():
+def test_guard_keeps_the_route_options_of_its_view():
     @signed_in
     @errors_as(flagged=True, unexpected="Failed")
     async def view(_caller: Identity) -> None:

@@ -50,7 +50,7 @@ async def test_keys_are_kept_and_refreshed_when_they_are_old(autojump_clock):
         assert provider.fetches == 2
 
 
-async def test_many_who_ask_at_once_cause_one_fetch(autojump_clock):
+async def test_concurrent_callers_share_one_fetch(autojump_clock):
     provider = Provider([FIRST])
     found: list[object] = []
     async with KeySet.open(provider.signing_keys) as key_set, trio.open_nursery() as nursery:
@@ -139,7 +139,7 @@ async def test_an_old_key_is_used_when_fresher_ones_take_long(autojump_clock):
         assert trio.current_time() == started
 
 
-async def test_a_caller_who_leaves_takes_nobodys_answer_away(autojump_clock):
+async def test_cancelled_caller_does_not_cancel_the_shared_result(autojump_clock):
     ready = trio.Event()
 
     async def fetch() -> Sequence[Mapping[str, Any]]:

@@ -102,7 +102,7 @@ async def test_failed_trials_double_the_delay_up_to_a_limit(autojump_clock: Any)
     assert delays == [2, 4, 8, 16, MAX_DELAY, MAX_DELAY]
 
 
-async def test_a_cancelled_trial_says_nothing_and_lets_the_next_one_through(
+async def test_cancelled_trial_call_frees_the_circuit_breaker_for_the_next(
     autojump_clock: Any,
 ) -> None:
     breaker = circuit()

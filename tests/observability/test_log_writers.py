@@ -88,7 +88,7 @@ def test_beyond_the_bound_whole_lines_are_dropped_and_counted(pipe: tuple[int, i
     assert read_all(pipe[0]) == b"back\n"
 
 
-def test_flush_is_bounded_when_nobody_reads(pipe: tuple[int, int]) -> None:
+def test_flush_has_a_time_limit_without_a_reader(pipe: tuple[int, int]) -> None:
     log_writer = DescriptorLogWriter(pipe[1], lost)
     log_writer.write(b"x" * 20_000 + b"\n")
     log_writer.flush(0.05)
@@ -101,7 +101,7 @@ def test_a_reader_that_left_swallows_lines(pipe: tuple[int, int]) -> None:
     log_writer.write(b"y\n")
 
 
-def test_a_line_written_while_a_line_is_written_comes_after_it(
+def test_line_logged_during_a_write_is_written_after_it(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a finaliser does, which may run between any two steps of the same thread."""

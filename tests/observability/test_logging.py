@@ -146,7 +146,7 @@ def test_members_of_an_exception_group_are_in_the_stack(log_to_text: Any) -> Non
     assert "OSError: b" in written.records[0]["stack"]
 
 
-async def test_every_line_of_a_request_says_which_even_in_the_tasks_it_starts(
+async def test_lines_of_a_requests_tasks_have_its_id(
     log_to_text: Any,
 ) -> None:
     written = log_to_text()
@@ -249,7 +249,7 @@ def test_no_seeded_secret_is_in_any_line(environment: str, log_to_text: Any) -> 
 FORGED = '\n{"level":"INFO"}\r\n[2026-01-01T00:00:00.000Z] INFO: forged\u2028\u2029\x85\x0b\x1b[2J'
 
 
-def test_a_new_line_in_a_value_starts_no_record(log_to_text: Any) -> None:
+def test_newline_in_a_value_does_not_start_a_record(log_to_text: Any) -> None:
     for environment in ("production", "development"):
         written = log_to_text(environment)
         try:

@@ -343,7 +343,7 @@ async def release_soon(ingest: SentryIngest) -> None:
     ingest.release()
 
 
-async def test_an_ingest_that_does_not_answer_holds_nothing_up(
+async def test_unresponsive_ingest_delays_nothing(
     ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cookcam.observability.sentry.FLUSH_SECONDS", 0.1)

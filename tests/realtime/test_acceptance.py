@@ -144,7 +144,9 @@ async def test_two_devices_of_one_user_when_the_first_closes(live: LiveServer, p
 # -- host drops for 10 s
 
 
-async def test_a_host_that_drops_for_ten_seconds_ends_nothing(autojump_clock, nursery) -> None:
+async def test_session_continues_when_its_host_reconnects_after_ten_seconds(
+    autojump_clock, nursery
+) -> None:
     stage = CookingProcess()
     nursery.start_soon(stage.timeouts.run)
     ann, bob = stage.connect(), stage.connect(name="Bob")

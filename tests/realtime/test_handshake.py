@@ -53,7 +53,7 @@ async def connect_socketio(live: Live, auth: Any = None, **options: Any) -> dict
 # -- good tokens
 
 
-async def test_a_good_token_is_welcome_over_both_protocols(autojump_clock):
+async def test_valid_token_is_accepted_over_both_protocols(autojump_clock):
     async with open_live() as live:
         token = live.token(ANN)
         received = [

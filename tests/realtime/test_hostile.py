@@ -152,7 +152,7 @@ async def test_a_number_that_is_not_finite_gets_an_error_and_the_connection_stay
     "frame",
     ["", " ", "\0", "42", '42["join"', "9", "44", "40", "43[]", "[]", "{}", "\N{BLACK HEART SUIT}"],
 )
-async def test_frames_that_mean_nothing(site, protocol, frame):
+async def test_unknown_frames_are_ignored(site, protocol, frame):
     async with site.connection("plain") as bystander_socket:
         bystander = await site.sign_in(bystander_socket, "plain", BOB)
         for signed_in in (False, True):

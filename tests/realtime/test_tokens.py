@@ -63,7 +63,7 @@ async def test_fresh_token_updates_the_name(autojump_clock):
 
 
 @pytest.mark.parametrize("protocol", ["plain", "socketio"])
-async def test_a_token_that_is_not_good_changes_nothing(autojump_clock, protocol):
+async def test_invalid_token_changes_nothing(autojump_clock, protocol):
     async with open_live() as live, getattr(live, protocol)(ANN) as ann:
         for token, message, code in (
             ("nonsense", "Invalid or expired token", "TOKEN_EXPIRED"),

@@ -283,7 +283,7 @@ async def test_logout_ends_the_sessions_of_its_scope(
         assert (await error_of(unusable))[1] == "refresh_token_not_found"
 
 
-async def test_a_second_logout_says_that_the_session_is_gone(
+async def test_second_sign_out_reports_that_the_session_has_ended(
     client: AsyncGoTrueClient, gotrue: Gotrue, address: str
 ):
     tokens = await gotrue.sign_in(await gotrue.create_user(address, PASSWORD, "Ann"))

@@ -62,7 +62,7 @@ async def gone(house: OwnersApp, person: ApiUser) -> None:
 
 
 class TestDeletingAnAccount:
-    async def test_leaves_nothing_and_says_what_went(self, house: OwnersApp, ann: ApiUser):
+    async def test_deletes_everything_and_reports_the_counts(self, house: OwnersApp, ann: ApiUser):
         bob = await house.person("Bob")
         subscription = await house.subscribe(ann)
         tag = await fill(house, ann, bob)
@@ -119,7 +119,7 @@ class TestDeletingAnAccount:
         assert ann.id not in json.dumps(receipt)
         assert ann.email not in json.dumps(receipt)
 
-    async def test_again_with_the_token_that_is_still_good_says_the_same(
+    async def test_repeat_with_the_same_token_gets_the_same_response(
         self, house: OwnersApp, ann: ApiUser
     ):
         first = await delete(ann)

@@ -202,7 +202,9 @@ class TestSigningIn:
             assert body["session"]["expires_at"] > time.time()
             assert body["message"]
 
-    async def test_bad_credentials_sound_the_same_for_everybody(self, guest: Client, ann: ApiUser):
+    async def test_bad_credentials_get_the_same_error_for_every_account(
+        self, guest: Client, ann: ApiUser
+    ):
         for email, password in ((ann.email, "wrong"), (some_email(), PASSWORD), (ann.email, "x")):
             response = await log_in(guest, email, password)
             assert response.status_code == 401
@@ -381,7 +383,7 @@ class TestTokens:
             assert response.json()["error"] == "Authentication required"
             assert response.headers["WWW-Authenticate"] == "Bearer"
 
-    async def test_a_token_that_is_not_good_is_rejected(self, server: Server, ann: ApiUser):
+    async def test_invalid_token_is_rejected(self, server: Server, ann: ApiUser):
         gotrue, user = server.gotrue, ann.user
         assert user is not None
         tokens = {
@@ -406,7 +408,7 @@ class TestTokens:
         headers = {"Authorization": f"bearer  {ann.token}"}
         assert (await server.guest.get("/auth/me", headers=headers)).status_code == 200
 
-    async def test_a_role_in_the_token_opens_nothing(self, server: Server, ann: ApiUser):
+    async def test_role_claim_of_a_token_grants_nothing(self, server: Server, ann: ApiUser):
         assert ann.user is not None
         forged = server.gotrue.issue_token(ann.user, role="service_role")
         body = {"title": "By role", "is_published": True}
@@ -670,7 +672,7 @@ async def test_every_route_is_documented_with_its_security(server: Server):
     assert created["schema"]
 
 
-async def test_an_unknown_user_of_a_good_token_cannot_write(server: Server):
+async def test_valid_token_of_an_unknown_user_cannot_write(server: Server):
     stranger = as_user(server, server.gotrue.issue_token(uuid4()))
     response = await stranger.post("/recipes", {"title": "From nowhere"})
     assert 400 <= response.status_code < 500

@@ -132,7 +132,7 @@ class TestResetting:
         body = {"refresh_token": elsewhere.refresh_token}
         assert (await server.guest.post("/auth/refresh", body)).status_code == 401
 
-    async def test_a_link_is_good_once(self, server: Server, ann: ApiUser):
+    async def test_link_can_be_used_once(self, server: Server, ann: ApiUser):
         await mailed(server, ann)
         async with httpx.AsyncClient() as browser:
             again = await browser.get(server.gotrue.mails[-1].link)

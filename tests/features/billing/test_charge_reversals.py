@@ -78,7 +78,7 @@ class TestClosedAccounts:
         assert ("closed_account", "refunded") in billing.notes.reversed
         assert "closed account was charged" in [line["event"] for line in billing.logs]
 
-    async def test_a_renewal_for_nobody_is_refunded(self, billing: BillingApp, ann: ApiUser):
+    async def test_renewal_after_the_deletion_is_refunded(self, billing: BillingApp, ann: ApiUser):
         bought = await billing.buy(ann)
         await delete_account(billing, ann)
         billing.stripe.advance(31 * DAY)
@@ -131,7 +131,7 @@ class TestClosedAccounts:
         assert billing.stripe.get("subscription", bought)["status"] == "canceled"
         assert billing.notes.reported == []
 
-    async def test_an_outage_delays_it_and_a_crash_between_the_steps_loses_nothing(
+    async def test_outage_between_cancellation_and_refund_delays_the_refund(
         self, billing: BillingApp, ann: ApiUser
     ):
         session = await billing.begin(ann)
@@ -310,7 +310,7 @@ class TestWholeProgram:
         assert response.status_code == 200, response.text
         assert house.stripe.get("checkout.session", session_id)["status"] == "expired"
 
-    async def test_a_page_that_is_paid_while_its_account_goes_is_refunded(self, house: OwnersApp):
+    async def test_page_paid_during_the_deletion_of_its_account_is_refunded(self, house: OwnersApp):
         ann = await house.person("Ann")
         session_id = await self.open_page(house, ann)
         house.stripe.behaviour.mail.hold = True

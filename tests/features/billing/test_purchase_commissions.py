@@ -188,7 +188,7 @@ class TestApple:
         assert (await cid.ledger(), await cid.conversions()) == ([], [(True,)])
         await assert_has(ann, "regular")
 
-    async def test_a_receipt_tells_no_price_and_the_catalogue_does(
+    async def test_receipt_without_a_price_uses_the_price_of_the_catalogue(
         self, stores_app: StoresApp, cid: Creator, ann: ApiUser
     ):
         endpoint = stores_app.apple.endpoint

@@ -123,7 +123,7 @@ class TestApple:
         await assert_has(ann, "regular")
 
     @pytest.mark.parametrize("kind", ["CONSUMPTION_REQUEST", "REFUND_DECLINED", "REFUND_REVERSED"])
-    async def test_a_word_about_an_older_period_changes_nothing_of_the_one_that_runs(
+    async def test_notification_of_an_older_period_does_not_change_the_current_one(
         self, stores_app: StoresApp, ann: ApiUser, kind: str
     ):
         bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
@@ -135,7 +135,7 @@ class TestApple:
         assert (await assert_has(ann, "regular"))["current_period_end"] == ends
 
     @pytest.mark.parametrize("kind", ["REFUND", "REVOKE"])
-    async def test_what_is_taken_back_ends_now(
+    async def test_refunded_or_revoked_purchase_ends_at_once(
         self, stores_app: StoresApp, ann: ApiUser, kind: str
     ):
         bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)

@@ -60,7 +60,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
 
 
 class TestRequests:
-    async def test_defect_what_is_missing_is_reported_and_the_server_goes_on(
+    async def test_defect_missing_part_is_reported_and_the_server_continues(
         self, stores_app: StoresApp, ann: ApiUser
     ):
         for path in ("/iap/validate-receipt", "/subscription/validate-purchase"):
@@ -341,7 +341,7 @@ class TestHistory:
         assert len(stores_app.apple.behaviour.requests) == requested  # younger than ten minutes
         assert (await assert_has(ann, "regular"))["current_period_end"] == ends
 
-    async def test_defect_an_old_answer_is_requested_for_again(
+    async def test_defect_outdated_response_is_fetched_again(
         self, stores_app: StoresApp, ann: ApiUser
     ):
         stores_app.silence()
@@ -537,7 +537,7 @@ class TestApple:
         [{"leaf_ends": datetime(2021, 1, 1, tzinfo=UTC)}, {"marked": False}],
         ids=["expired", "unmarked"],
     )
-    async def test_a_certificate_has_to_be_good_itself(
+    async def test_invalid_certificate_under_a_trusted_root_is_rejected(
         self, database_url: str, keys: Keys, authority_of_this: dict[str, Any]
     ):
         bad = Authority.make(**authority_of_this)  # whose root we do trust

@@ -61,7 +61,7 @@ async def test_a_renewal_at_google_is_revoked_with_a_refund(stores_app: StoresAp
     assert len(notes.reported) == 1
 
 
-async def test_a_purchase_for_an_account_that_was_named_and_is_gone_is_revoked(
+async def test_purchase_naming_a_deleted_account_is_revoked(
     stores_app: StoresApp,
 ):
     ann = await stores_app.person()
@@ -72,7 +72,7 @@ async def test_a_purchase_for_an_account_that_was_named_and_is_gone_is_revoked(
     assert bought.state == "EXPIRED"
 
 
-async def test_a_purchase_that_nobody_has_shown_yet_is_left_alone(stores_app: StoresApp):
+async def test_purchase_without_an_account_is_not_reversed(stores_app: StoresApp):
     reversals, _ = reversals_of(stores_app)
     bought = await stores_app.google.buy(MONTHLY)
     await stores_app.apple.buy("com.cookcam.pro.monthly")

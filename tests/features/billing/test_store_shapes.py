@@ -169,14 +169,14 @@ class TestGrace:
         ("ended", "grace", "tier"),
         [(10, 16, "regular"), (10, 3, "free"), (4, 3, "free"), (4, None, "regular")],
     )
-    async def test_it_lasts_as_long_as_apple_says(
+    async def test_grace_lasts_until_the_date_that_apple_reports(
         self, stores_app: StoresApp, ended: int, grace: int | None, tier: Any
     ):
         days = None if grace is None else timedelta(days=grace)
         ann, _ = await self.lapse(stores_app, timedelta(days=ended), days)
         await assert_has(ann, tier)
 
-    async def test_its_end_is_not_taken_back_by_a_later_word_that_does_not_name_it(
+    async def test_end_of_grace_is_kept_by_a_later_notification_without_it(
         self, stores_app: StoresApp
     ):
         ann, bought = await self.lapse(stores_app, timedelta(days=4), timedelta(days=3))

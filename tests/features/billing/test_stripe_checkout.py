@@ -215,7 +215,7 @@ class TestPortal:
         response = await ann.post("/subscription/portal", {})
         assert (response.status_code, response.json()["error"]) == (404, "No billing account found")
 
-    async def test_a_customer_whom_stripe_does_not_know(self, billing: BillingApp, ann: ApiUser):
+    async def test_customer_unknown_to_stripe(self, billing: BillingApp, ann: ApiUser):
         await grant(billing, ann, "stripe")
         await billing.sql(
             "update user_subscriptions set provider_customer_id = 'cus_gone' where user_id = %(u)s",
@@ -263,9 +263,7 @@ class TestUnknownToStripe:
 
 
 class TestChangeTier:
-    async def test_defect_nobody_gets_a_tier_without_paying(
-        self, billing: BillingApp, ann: ApiUser
-    ):
+    async def test_defect_tier_requires_a_payment(self, billing: BillingApp, ann: ApiUser):
         """The earlier server granted 30 days of any tier on request."""
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         body = response.json()
@@ -286,7 +284,9 @@ class TestChangeTier:
             response = await ann.post("/subscription/change-tier", body)
             assert (response.status_code, response.json()["error"]) == (400, words)
 
-    async def test_defect_up_is_at_once_and_stripe_knows(self, billing: BillingApp, ann: ApiUser):
+    async def test_defect_upgrade_is_immediate_and_sent_to_stripe(
+        self, billing: BillingApp, ann: ApiUser
+    ):
         bought = await billing.buy(ann)
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         body = response.json()
@@ -448,7 +448,7 @@ class TestRefreshing:
         response = await ann.post("/subscription/refresh-status", {})
         assert (response.status_code, response.json()["tier_slug"]) == (200, "free")
 
-    async def test_a_creator_is_who_bought_it(self, billing: BillingApp, ann: ApiUser):
+    async def test_creator_tier_requires_a_purchase(self, billing: BillingApp, ann: ApiUser):
         claimed = {"subscriptionData": {"productId": "x", "transactionId": "y", "tier": "creator"}}
         response = await ann.post("/subscription/upgrade-to-creator", claimed)
         assert (response.status_code, response.json()["error"]) == (402, "Payment required")
@@ -456,7 +456,7 @@ class TestRefreshing:
         response = await ann.post("/subscription/upgrade-to-creator", claimed)
         assert (response.status_code, response.json()["isCreator"]) == (200, True)
 
-    async def test_there_are_no_offers(self, billing: BillingApp, ann: ApiUser):
+    async def test_reactivation_is_not_offered(self, billing: BillingApp, ann: ApiUser):
         response = await ann.post("/subscription/reactivate", {"userId": ann.id, "offerCode": "x"})
         assert (response.status_code, response.json()["code"]) == (501, "NOT_IMPLEMENTED")
         assert (await billing.guest.post("/subscription/reactivate", {})).status_code == 401

@@ -111,7 +111,7 @@ async def test_access_without_payment_ends_after_the_grace(billing: BillingApp, 
     assert await billing.has(ann) == "free"
 
 
-async def test_a_part_that_goes_back_ends_nothing(billing: BillingApp, ann: ApiUser):
+async def test_partial_refund_does_not_end_the_subscription(billing: BillingApp, ann: ApiUser):
     await billing.buy(ann)
     charge = billing.stripe.objects("charge")[-1]["id"]
     billing.stripe.refund(charge, 100)

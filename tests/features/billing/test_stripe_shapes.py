@@ -105,7 +105,7 @@ class TestSeveralItems:
         response = await ann.post("/subscription/refresh-status", {})
         assert response.json()["tier_slug"] == "regular"
 
-    async def test_an_addon_that_comes_later_changes_nothing_and_ours_can_be_upgraded(
+    async def test_later_addon_changes_nothing_and_the_tier_can_be_upgraded(
         self, billing: BillingApp, ann: ApiUser
     ):
         bought = await billing.buy(ann)

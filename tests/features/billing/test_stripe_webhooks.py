@@ -205,7 +205,7 @@ class TestConnect:
         assert (await billing.deliver(event("transfer.created"))).status_code == 200
         assert billing.notes.connect == [("account.updated", "acct_1"), ("transfer.created", None)]
 
-    async def test_a_failure_is_500_and_comes_again(self, billing: BillingApp):
+    async def test_failed_event_gets_500_and_is_delivered_again(self, billing: BillingApp):
         billing.notes.failures.append(RuntimeError("broken"))
         received = event("account.updated", account="acct_1")
         response = await billing.deliver(received, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
@@ -411,7 +411,7 @@ class TestDefects:
         assert (await billing.deliver(received)).json()["processed"]
         assert await billing.notifications(ann) == ["trial_will_end"]
 
-    async def test_defect_the_price_says_which_tier(self, billing: BillingApp, ann: ApiUser):
+    async def test_defect_price_determines_the_tier(self, billing: BillingApp, ann: ApiUser):
         """Metadata may be old: the portal changes prices without it."""
         bought = await billing.buy(ann)
         subscription = billing.stripe.get("subscription", bought)
@@ -425,7 +425,7 @@ class TestDefects:
         assert (await billing.deliver(received)).json()["processed"]
         assert await billing.has(ann) == "creator"
 
-    async def test_defect_a_subscription_of_nobody_is_no_failure(self, billing: BillingApp):
+    async def test_defect_subscription_without_a_user_is_no_failure(self, billing: BillingApp):
         subscription = {"user_id": str(uuid4()), "tier_id": "2"}
         [subscription_id] = billing.stripe.stock(1, metadata=lambda _: subscription, events=True)
         [received] = billing.new("customer.subscription.created")
@@ -434,7 +434,9 @@ class TestDefects:
 
 
 class TestTheSweep:
-    async def test_the_pauses_and_the_end(self, billing: BillingApp, ann: ApiUser):
+    async def test_failed_event_is_retried_with_growing_delays_until_it_is_dead(
+        self, billing: BillingApp, ann: ApiUser
+    ):
         session = await billing.begin(ann)
         billing.stripe.pay(session["id"])
         [received] = billing.new("invoice.paid")

@@ -179,7 +179,7 @@ class TestTheCourseOfOne:
         )
         assert (row["action"], row["metadata"]["action"]) == ("reconciled", "expired")
 
-    async def test_an_event_that_tells_a_part_keeps_the_rest(self, ann: Subscriber):
+    async def test_change_of_some_fields_keeps_the_others(self, ann: Subscriber):
         known = (await ann.tell(provider_customer_id="cus_1", tier_id=3)).subscription
         change = SubscriptionChange.of(known, as_of=NOW + HOUR, status="past_due")
         applied = await ann.ledger.apply(change, source_event=SourceEvent("stripe", "evt_2"))

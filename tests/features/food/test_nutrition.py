@@ -321,7 +321,7 @@ def test_what_was_parsed_is_parsed_the_same_again(amount: float, unit: Any):
 
 
 @given(amounts, amounts, units, foods)
-def test_more_never_weighs_less(one: float, other: float, unit: Any, food: str):
+def test_larger_quantity_never_weighs_less(one: float, other: float, unit: Any, food: str):
     less, more = sorted((one, other))
     assert grams_of(Quantity(less, unit), food) <= grams_of(Quantity(more, unit), food)
 

@@ -191,7 +191,7 @@ async def test_batch_survives_a_failed_write_and_is_stored_once(server: Server, 
     assert len(await events_of(server, ann)) == 1
 
 
-async def test_event_of_a_deleted_account_says_nothing(server: Server, ann: ApiUser):
+async def test_event_of_a_deleted_account_is_stored_without_its_data(server: Server, ann: ApiUser):
     body = {"event_type": "error", "event_data": {"stack": "x"}, "session_id": "s"}
     event = (await track(ann, body))["event_id"]
     await server.sql("delete from users where id = %(id)s", id=ann.id)

@@ -134,7 +134,7 @@ async def test_the_versioned_health_says_nothing_of_sockets(client: Client) -> N
     assert "websocket" not in (await client.get("/api/v1/health")).json()
 
 
-async def test_health_tells_of_the_drain(client: Client, parts: Parts) -> None:
+async def test_health_reports_the_drain(client: Client, parts: Parts) -> None:
     parts.lifecycle.enter(Phase.NOTICE)
     body = (await client.get("/health")).json()
     assert (body["draining"], body["websocket"]["status"]) == (True, "draining")
@@ -149,7 +149,7 @@ async def test_without_sockets_health_says_so(
     assert body["websocket"] == {**none, "status": "disabled"}
 
 
-async def test_liveness_and_health_ask_nobody(client: Client, parts: Parts) -> None:
+async def test_liveness_and_health_make_no_calls(client: Client, parts: Parts) -> None:
     for path in ("/health", "/health/live", "/api/v1/health/live"):
         reply = await client.get(path)
         assert reply.status == 200

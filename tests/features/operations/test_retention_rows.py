@@ -257,7 +257,7 @@ async def test_security_events_lose_their_address_after_thirty_days(rows: Retent
     assert left == [(None, None), ("192.0.2.1", "x")]
 
 
-async def test_a_run_that_is_not_finished_stays(rows: RetentionRows) -> None:
+async def test_unfinished_run_is_kept(rows: RetentionRows) -> None:
     await rows.sql(
         "insert into reconciliation_runs (holder, began_at)"
         " values (%(user_id)s, now() - interval '4 years')"

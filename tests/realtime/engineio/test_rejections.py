@@ -60,7 +60,7 @@ async def test_other_methods_than_get_and_post_are_rejected_for_a_session(autoju
         assert (response.status, response.json()["code"]) == (400, 2)
 
 
-async def test_a_server_of_one_transport_knows_no_other(autojump_clock):
+async def test_server_of_one_transport_rejects_the_other(autojump_clock):
     async with EngineServer(Recorder(), transports=["websocket"]) as server:
         response = await request(server, "GET", PATH, POLLING)
         assert response.json() == {"code": 0, "message": "Transport unknown"}
@@ -143,7 +143,7 @@ async def test_websockets_are_for_listed_origins_and_native_apps(headers, admitt
         assert rejected.value.response.json() == {"code": 4, "message": "Forbidden"}
 
 
-async def test_a_star_is_every_origin_and_nothing_is_no_check(autojump_clock):
+async def test_star_allows_every_origin_and_none_disables_the_check(autojump_clock):
     for origins in (["*"], None):
         async with EngineServer(Recorder(), origins=origins) as server:
             async with websocket(server, PATH, WEBSOCKET, FOREIGN):

@@ -19,6 +19,6 @@ async def test_each_server_is_on_its_path(path):
         assert json.loads(response.text[1:])["pingInterval"] == 25000
 
 
-async def test_elsewhere_there_is_nothing():
+async def test_other_paths_are_404():
     async with plain_hypercorn(standalone()) as address, httpx.AsyncClient() as http:
         assert (await http.get(f"http://{address}/elsewhere")).status_code == 404

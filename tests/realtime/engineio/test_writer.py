@@ -47,7 +47,7 @@ def test_a_message_is_encoded_once_and_its_frames_stay_together():
     assert message.wire == encode(message.frames[0]) + encode(b"\0\1")
 
 
-def test_a_server_that_offers_nothing_is_written_to_through_asgi():
+def test_server_without_the_extension_is_written_to_through_asgi():
     assert EXTENSION.write_for({}) is None
     assert EXTENSION.write_for({"extensions": {"websocket.http.response": {}}}) is None
 

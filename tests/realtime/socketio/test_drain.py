@@ -133,7 +133,7 @@ async def test_just_received_events_are_handled_before_the_goodbye(autojump_cloc
     assert ends == [(['431["done"]', '432["done"]', "41"], 1001)]
 
 
-async def test_a_handler_that_never_ends_is_cut_at_the_bound(autojump_clock):
+async def test_endless_handler_is_cancelled_at_its_time_limit(autojump_clock):
     server = SocketServer()
 
     @server.main.on("work")

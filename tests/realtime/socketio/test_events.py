@@ -145,7 +145,7 @@ async def test_a_flood_of_events_stops_the_reading_until_the_handlers_have_caugh
         assert handled == list(range(300))
 
 
-async def test_a_failing_handler_is_reported_and_ends_nothing(autojump_clock):
+async def test_failing_handler_is_reported_and_the_connection_stays_open(autojump_clock):
     reports: list[tuple[str, str, str]] = []
 
     def report(socket: Socket, event: str, error: Exception) -> None:
