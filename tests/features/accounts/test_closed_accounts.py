@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionRejected, open_websocket_url
 
+from cookcam.realtime.accounts import CHANNEL
 from cookcam.sandbox.stripe import Fault
 from tests.features.conftest import ApiUser, Response
 from tests.identity.project import PASSWORD
@@ -50,9 +51,7 @@ def assert_rejected(response: Response) -> None:
     assert (body["error"], body["code"]) == ("Token expired or invalid", "TOKEN_EXPIRED")
 
 
-LISTENING = """select 1 from pg_stat_activity
-    where datname = current_database() and query = 'listen "cookcam_live"'"""
-"""Whether the server receives what other instances, and the database, announce."""
+LISTENING = "select 1 from pg_stat_activity where datname = current_database() and query = %(q)s"
 
 
 async def rejected_soon(person: ApiUser) -> None:
@@ -142,7 +141,7 @@ async def test_ban_is_announced_to_http_without_sockets(database_url: str, tmp_p
         ann = await house.person("Ann")
         assert (await ann.get("/recipes/saved/my")).status_code == 200
         with trio.fail_after(20):
-            while not await house.sql(LISTENING):
+            while not await house.sql(LISTENING, q=f'listen "{CHANNEL}"'):
                 await trio.sleep(0.01)
         await house.sql(BAN, id=ann.id)
         await rejected_soon(ann)
