@@ -581,7 +581,7 @@ class Container:
             c.store_proceeds,
             c.clients.app_store,
             c.clients.google_play,
-            ReceiptCipher(c.config.stores.receipt_key),
+            ReceiptCipher(c.config.stores.receipt_keys or ()),
             c.metrics,
             c.now,
             c.config.stores.allow_sandbox,

@@ -605,10 +605,11 @@ class StoresConfig:
         in_production=production.switched_off,
         about="test purchases of the stores entitle as well; refused as true in production",
     )
-    receipt_key: Secret | None = setting(
+    receipt_keys: tuple[Secret, ...] | None = setting(
         "IAP_RECEIPT_KEY",
-        read=readers.secret(minimum=32),
-        about="encrypts receipts kept for audits; without it none is kept",
+        read=readers.long_secrets(minimum=32),
+        about="encrypts receipts kept for audits; without it none is kept; a comma list after it"
+        " was replaced: the first encrypts, the others decrypt",
         source="make one: openssl rand -hex 32",
     )
     apple_fee_percent: int = setting(

@@ -391,9 +391,15 @@ class TestHistory:
         assert bought.receipt.encode() not in bytes(ciphertext)
         assert bought.receipt not in str(response)
         assert took >= 0
-        receipt_cipher = ReceiptCipher(Secret(RECEIPT_KEY))
+        key, following = Secret(RECEIPT_KEY), Secret("x" * 32)
+        receipt_cipher = ReceiptCipher([key])
         assert receipt_cipher.decrypt(bytes(ciphertext), digest) == bought.receipt
-        for other in (ReceiptCipher(Secret("x" * 32)), ReceiptCipher(None)):
+        replaced = ReceiptCipher([following, key])
+        assert replaced.decrypt(bytes(ciphertext), digest) == bought.receipt
+        encrypted = replaced.encrypt(bought.receipt, digest)
+        assert encrypted is not None
+        assert ReceiptCipher([following]).decrypt(encrypted, digest) == bought.receipt
+        for other in (ReceiptCipher([following]), ReceiptCipher([])):
             with pytest.raises(ValueError, match="not encrypted"):
                 other.decrypt(bytes(ciphertext), digest)
         with pytest.raises(ValueError, match="not encrypted"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -283,29 +284,29 @@ _REASONS: Mapping[Validation, str] = {"invalid": EXPIRED, "pending": "pending"}
 class ReceiptCipher:
     """Encrypts the receipts of the history: AES-256-GCM under a key derived from `IAP_RECEIPT_KEY`,
     bound to the receipt's hash. The format is one byte of version, twelve of nonce, then the
-    ciphertext with its tag. Without a key no receipts are stored.
+    ciphertext with its tag. The first of `keys` encrypts; without one no receipts are stored.
     """
 
-    key: Secret | None
+    keys: Sequence[Secret]
 
     def encrypt(self, receipt: str, receipt_hash: str) -> bytes | None:
-        if self.key is None:
+        if not self.keys:
             return None
         nonce = secrets.token_bytes(NONCE_LENGTH)
-        ciphertext = self._cipher(self.key).encrypt(nonce, receipt.encode(), receipt_hash.encode())
+        ciphertext = self._cipher(self.keys[0]).encrypt(
+            nonce, receipt.encode(), receipt_hash.encode()
+        )
         return CIPHER_VERSION + nonce + ciphertext
 
     def decrypt(self, ciphertext: bytes, receipt_hash: str) -> str:
-        """For an audit. Raises ValueError for another key, another hash, or damage."""
+        """For an audit. Raises ValueError for a key not in `keys`, another hash, or damage."""
         from cryptography.exceptions import InvalidTag
 
-        if self.key is None or ciphertext[:1] != CIPHER_VERSION:
-            raise ValueError("not encrypted with this key")
         nonce, rest = ciphertext[1 : 1 + NONCE_LENGTH], ciphertext[1 + NONCE_LENGTH :]
-        try:
-            return self._cipher(self.key).decrypt(nonce, rest, receipt_hash.encode()).decode()
-        except InvalidTag:
-            raise ValueError("not encrypted with this key") from None
+        for key in self.keys if ciphertext[:1] == CIPHER_VERSION else ():
+            with suppress(InvalidTag):
+                return self._cipher(key).decrypt(nonce, rest, receipt_hash.encode()).decode()
+        raise ValueError("not encrypted with these keys")
 
     @staticmethod
     def _cipher(key: Secret) -> AESGCM:
