@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from signal import SIGTERM
 
 import httpx
@@ -13,10 +13,13 @@ from attrs import define, field
 
 from cookcam.app import open_program
 from cookcam.app.process import open_listener
-from cookcam.config import loading
+from cookcam.config import keys, loading
 from cookcam.lifecycle.run import run
 from cookcam.lifecycle.shutdown import DrainReport
 from cookcam.sandbox.gotrue import Gotrue
+
+# The check of an RSA key takes 50 ms of processor time, for each server of each test.
+keys._private_key = cache(keys._private_key)  # pyright: ignore[reportPrivateUsage]
 
 
 @define
