@@ -62,7 +62,7 @@ class Peer:
 def bind_shared(host: str, port: int, count: int) -> list[socket.socket]:
     """Sockets on one port, among which the kernel spreads connections (SO_REUSEPORT).
 
-    Raises OSError when another program has the port.
+    Raises OSError when another program listens on the port.
     """
     alone = SocketListener.bind(host, port)  # fails where a shared socket would join another's
     address, family = alone.listener.getsockname(), alone.listener.family
@@ -71,6 +71,9 @@ def bind_shared(host: str, port: int, count: int) -> list[socket.socket]:
     try:
         for _ in range(count):
             sockets.append(shared := socket.socket(family, socket.SOCK_STREAM))
+            # A connection in TIME_WAIT keeps the options of its listener: with both options, a
+            # later server of either kind can bind the port.
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             shared.bind(address)
     except BaseException:
