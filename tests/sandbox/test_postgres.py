@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,13 @@ import pytest
 
 from cookcam.sandbox.home import SandboxError
 from cookcam.sandbox.postgres import OWNER, Postgres, open_postgres
+from tests.support.postgres import databases_directory
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="cookcam-", dir=databases_directory()) as name:
+        yield Path(name)
 
 
 async def test_without_the_extra_it_says_what_to_install(
@@ -51,8 +59,8 @@ def test_an_address_survives_a_directory_with_blanks_and_signs():
         "n" * 120,
     ],
 )
-async def test_any_path_works(tmp_path: Path, name: str):
-    directory = tmp_path / name / "postgres"
+async def test_any_path_works(folder: Path, name: str):
+    directory = folder / name / "postgres"
     async with open_postgres(directory) as postgres:
         with psycopg.connect(postgres.url(OWNER)) as connection:
             assert connection.execute("show data_directory").fetchone() == (str(directory),)
@@ -61,8 +69,8 @@ async def test_any_path_works(tmp_path: Path, name: str):
     assert postgres.sockets == directory or not postgres.sockets.exists()
 
 
-async def test_a_pid_file_of_a_killed_run_does_not_stop_the_next(tmp_path: Path):
-    directory = tmp_path / "postgres"
+async def test_a_pid_file_of_a_killed_run_does_not_stop_the_next(folder: Path):
+    directory = folder / "postgres"
     async with open_postgres(directory):
         left_behind = (directory / "postmaster.pid").read_text()
     lines = left_behind.splitlines()
@@ -85,14 +93,14 @@ async def test_a_socket_directory_of_another_user_is_rejected(
             pass
 
 
-async def test_its_log_has_no_statements(tmp_path: Path):
-    async with open_postgres(tmp_path / "postgres") as postgres:
+async def test_its_log_has_no_statements(folder: Path):
+    async with open_postgres(folder / "postgres") as postgres:
         with (
             psycopg.ClientCursor(psycopg.connect(postgres.url(OWNER))) as cursor,
             pytest.raises(psycopg.errors.InvalidTextRepresentation),
         ):
             cursor.execute("select %s, 'what is wrong'::int", ["somebody's own words"])
         cursor.connection.close()
-    log = (tmp_path / "postgres" / "log").read_text()
+    log = (folder / "postgres" / "log").read_text()
     assert "invalid input syntax" in log
     assert "somebody" not in log
