@@ -16,7 +16,7 @@ from cookcam import __version__
 from cookcam.cli import main
 from cookcam.config import described
 from tests.support.commands import clean_environment, run
-from tests.support.environments import DEVELOPMENT, SECRETS, STAGING
+from tests.support.environments import DEVELOPMENT, GOOGLE_KEY, SECRETS, STAGING
 
 Cli = Callable[..., Result]
 
@@ -136,6 +136,20 @@ def test_an_alias_counts_as_set(cli: Cli):
     result = cli("check-env", "--json", SUPABASE_SERVICE_KEY="older", **environ)
     states = {f["variable"]: f["state"] for f in json.loads(result.stdout)["findings"]}
     assert states["SUPABASE_SERVICE_ROLE_KEY"] == "set"
+
+
+@pytest.mark.parametrize(
+    ("content", "state"), [(GOOGLE_KEY, "set"), ("{", "invalid"), (None, "invalid")]
+)
+def test_check_env_reads_the_key_file_of_google(cli: Cli, content: str | None, state: str):
+    environ = without(STAGING, "GOOGLE_SERVICE_ACCOUNT_KEY")
+    environ["GOOGLE_SERVICE_ACCOUNT_KEY_FILE"] = "play.json"
+    if content is not None:
+        Path("play.json").write_text(content)
+    report = json.loads(cli("check-env", "--json", **environ).stdout)
+    states = {f["variable"]: f["state"] for f in report["findings"]}
+    assert states["GOOGLE_SERVICE_ACCOUNT_KEY"] == state
+    assert len(report["mistakes"]) == (state == "invalid")
 
 
 def test_migrate_applies_pending_migrations_and_lists_them(cli: Cli, empty_database_url: str):

@@ -13,6 +13,10 @@ from cookcam.config import ConfigError, Mistake, described, load, without_effect
 if TYPE_CHECKING:
     from cookcam.cli.connection_checks import Connection
 
+GOOGLE_KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
+GOOGLE_KEY_FILE = "GOOGLE_SERVICE_ACCOUNT_KEY_FILE"
+"""Names the file of GOOGLE_KEY, and is not a setting of its own."""
+
 State = Literal["set", "missing", "invalid", "not set"]
 
 
@@ -65,6 +69,9 @@ def check(environ: Mapping[str, str]) -> Report:
         mistakes = error.mistakes
     wrong = {mistake.variable for mistake in mistakes}
     given = {name for name, value in environ.items() if value.strip()}
+    for names in (given, wrong):
+        if GOOGLE_KEY_FILE in names:
+            names.add(GOOGLE_KEY)
     findings: list[Finding] = []
     for setting in described():
         is_set = not given.isdisjoint({setting.name, *setting.aliases})

@@ -190,8 +190,10 @@ def load(environ: Mapping[str, str]) -> Config:
         mistakes.append(Mistake(variable, f"must be one of {', '.join(EVERYWHERE)}"))
         name = "development"
     environment: Environment = name
+    unreadable: set[str] = set()  # settings whose file cannot be read: that is their only mistake
     if "GOOGLE_SERVICE_ACCOUNT_KEY" not in values and "GOOGLE_SERVICE_ACCOUNT_KEY_FILE" in values:
         _read_key_file(values, mistakes)
+        unreadable = {"GOOGLE_SERVICE_ACCOUNT_KEY"} - values.keys()
 
     mistakes += _mistakes_in_older_redis_settings(values)
 
@@ -199,7 +201,7 @@ def load(environ: Mapping[str, str]) -> Config:
         meta = attribute.metadata
         name, value = meta["name"], values.get(meta["name"])
         if value is None:
-            if environment in meta["required"]:
+            if environment in meta["required"] and name not in unreadable:
                 mistakes.append(Mistake(name, _required_rule(meta), meta["source"]))
         elif _UNPRINTABLE.search(value):
             mistakes.append(Mistake(name, "must be UTF-8 without control characters"))

@@ -117,7 +117,10 @@ def real_secrets(value: Iterable[Secret]) -> None:
 def real_account(value: Secret) -> None:
     """A Google service account. The token address in its key must be a remote HTTPS address."""
     if address := token_address(value):
-        remote_https(address)
+        try:
+            remote_https(address)
+        except InvalidSetting as invalid:
+            raise InvalidSetting(f"token_uri of the key {invalid}") from None
 
 
 def _is_this_machine(host: str) -> bool:

@@ -109,6 +109,14 @@ def test_refusals_are_reported_with_all_other_mistakes() -> None:
     assert {m.variable for m in caught.value.mistakes} == {"PORT", "LOG_LEVEL", "SUPABASE_URL"}
 
 
+@pytest.mark.parametrize("name", ["GOOGLE_SERVICE_ACCOUNT_KEY", "FCM_SERVICE_ACCOUNT_KEY"])
+def test_local_token_address_in_a_key_is_named(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"{name} token_uri of the key must start with https:// in production"
+    ):
+        load({**PRODUCTION, name: LOCAL_TOKENS})
+
+
 def test_published_secrets_of_the_sandbox_are_all_refused() -> None:
     from cookcam.config.production import SANDBOX_SECRETS
     from cookcam.sandbox.openai.server import KEY
