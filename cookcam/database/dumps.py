@@ -132,6 +132,8 @@ async def write_dump(url: str, file: Path, tools: DumpTools) -> Manifest:
     The login needs to read all tables past row-level security. Raises DumpError.
     """
     partial = file.with_name(file.name + ".partial")
+    if not file.parent.is_dir():
+        raise DumpError(f"there is no folder {file.parent}")
     try:
         async with await connect(url) as connection:
             created_at = datetime.now(UTC)

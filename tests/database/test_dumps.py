@@ -129,6 +129,12 @@ def cli(url: str, *arguments: str) -> Result:
     return CliRunner(env=settings).invoke(main, arguments)
 
 
+def test_missing_folder_of_a_backup_is_named(fresh_database_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "absent"
+    backup = cli(as_owner(fresh_database_url), "backup", str(folder / "cookcam.dump"))
+    assert (backup.exit_code, backup.output) == (1, f"there is no folder {folder}\n")
+
+
 def test_commands_back_up_and_restore_into_a_new_database(
     cluster: Cluster, fresh_database_url: str, tmp_path: Path
 ) -> None:
