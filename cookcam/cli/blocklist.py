@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from cookcam.cli.common import ENV_FILE, fail, with_database
+from cookcam.cli.common import ENV_FILE, fail, print_list, with_database
 
 if TYPE_CHECKING:
     from cookcam.features.operations.security.blocklist import BlocklistStore, Target
@@ -66,11 +66,12 @@ def remove(env_file: Path | None, target: str) -> None:
 @ENV_FILE
 def list_blocks(env_file: Path | None) -> None:
     """List the entries in force, oldest first."""
+    lines: list[str] = []
     for block in _with_store(env_file, lambda store: store.current()):
         until = f"until {block.expires_at:%Y-%m-%d %H:%M}" if block.expires_at else "permanent"
-        click.echo(
-            f"{block.target}  since {block.created_at:%Y-%m-%d %H:%M}  {until}  {block.reason}"
-        )
+        since = f"since {block.created_at:%Y-%m-%d %H:%M}"
+        lines.append(f"{block.target}  {since}  {until}  {block.reason}")
+    print_list(lines)
 
 
 def _parse(text: str) -> Target:

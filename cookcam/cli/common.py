@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -99,6 +99,11 @@ def with_database(env_file: Path | None, use: Callable[[Database], Awaitable[T]]
         return trio.run(run)
     except AppError as error:
         fail(f"the database does not answer: {error.code}")
+
+
+def print_list(lines: Iterable[str]) -> None:
+    """Print one line for each entry, or "none"."""
+    click.echo("\n".join(lines) or "none")
 
 
 def exit_with(mistakes: list[Mistake]) -> NoReturn:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import click
 
-from cookcam.cli.common import ENV_FILE, fail, with_database
+from cookcam.cli.common import ENV_FILE, fail, print_list, with_database
 
 if TYPE_CHECKING:
     from cookcam.database import Database
@@ -29,12 +29,12 @@ def notifications() -> None:
 @ENV_FILE
 def list_failed(env_file: Path | None) -> None:
     """List the failed pushes and mails, oldest first, without their texts and users."""
-    for one in _with_queue(env_file, lambda queue: queue.failed(MAX_LISTED)):
-        click.echo(
-            f"{one.channel:<8} {one.id} {one.type}"
-            f"  created {one.created_at:%Y-%m-%d %H:%M}  {one.attempts} attempts"
-            f"  {one.error_message or ''}".rstrip()
-        )
+    print_list(
+        f"{one.channel:<8} {one.id} {one.type}"
+        f"  created {one.created_at:%Y-%m-%d %H:%M}  {one.attempts} attempts"
+        f"  {one.error_message or ''}".rstrip()
+        for one in _with_queue(env_file, lambda queue: queue.failed(MAX_LISTED))
+    )
 
 
 @notifications.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from cookcam.cli.common import ENV_FILE, fail, with_database
+from cookcam.cli.common import ENV_FILE, fail, print_list, with_database
 
 if TYPE_CHECKING:
     from cookcam.database import Database
@@ -30,18 +30,20 @@ def webhooks() -> None:
 def list_failed(env_file: Path | None) -> None:
     """List the failed events, oldest first."""
 
-    async def run(stores: Sequence[WebhookEventStore]) -> None:
+    async def run(stores: Sequence[WebhookEventStore]) -> list[str]:
+        lines: list[str] = []
         for store in stores:
             for event in await store.failed(MAX_LISTED):
                 due = event.next_attempt_at
-                click.echo(
+                lines.append(
                     f"{event.provider:<8} {event.event_id} {event.event_type}"
                     f"  received {event.received_at:%Y-%m-%d %H:%M}  {event.attempts} attempts"
                     f"  {'given up' if due is None else f'next {due:%Y-%m-%d %H:%M}'}"
                     f"  {event.error_message or ''}".rstrip()
                 )
+        return lines
 
-    _with_stores(env_file, run)
+    print_list(_with_stores(env_file, run))
 
 
 @webhooks.command()

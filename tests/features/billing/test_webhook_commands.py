@@ -61,6 +61,10 @@ def test_failed_events_are_listed_with_their_reason(events: str) -> None:
     assert any(line.startswith("ios ") and "note_dead" in line for line in lines)
 
 
+def test_empty_list_says_none(fresh_database_url: str) -> None:
+    assert cli(fresh_database_url, "list").output == "none\n"
+
+
 def test_events_that_were_given_up_are_due_again_and_others_stay(events: str) -> None:
     assert due(events) == {}
     result = cli(events, "retry")

@@ -63,6 +63,10 @@ def test_failed_notifications_are_listed_without_text(queue: str) -> None:
     assert "secret" not in output
 
 
+def test_empty_list_says_none(fresh_database_url: str) -> None:
+    assert cli(fresh_database_url, "list").output == "none\n"
+
+
 def test_failed_notifications_are_due_again_and_reminders_are_not(queue: str) -> None:
     result = cli(queue, "retry")
     assert (result.exit_code, result.output) == (0, "2 notifications due again\n")

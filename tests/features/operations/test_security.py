@@ -221,6 +221,7 @@ def test_command_lists_and_removes_entries(fresh_database_url: str) -> None:
         )
         return result.exit_code, result.output
 
+    assert call("list") == (0, "none\n")
     assert call("add", "203.0.113.7", "--reason", "scraping") == (
         0,
         "203.0.113.7/32 is denied access for 24 hours\n",
