@@ -47,6 +47,8 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 """Header and what its value contains."""
 
+UNTRUSTED: Final = "the certificate is not trusted"
+
 State = Literal["ok", "failed", "skipped"]
 
 
@@ -88,6 +90,8 @@ class Target:
     sentry_dsn: str | None = None
     signed_in: bool = field(default=False, init=False)
     """Whether a check has opened the session of `token`."""
+    redirect: str | None = field(default=None, init=False)
+    """The address to which the server redirects all requests."""
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.http.get(path, headers=headers)
@@ -100,8 +104,16 @@ Check = Callable[[Target], Awaitable[str]]
 
 
 async def run_checks(target: Target) -> list[Finding]:
-    """Run all checks, one after the other; never raises for a failing server."""
-    return [await _run(name, check, target) for name, check in CHECKS.items()]
+    """Run all checks, one after the other; never raises for a failing server.
+
+    An address that redirects to another one gets the first check only.
+    """
+    findings: list[Finding] = []
+    for name, check in CHECKS.items():
+        findings.append(await _run(name, check, target))
+        if target.redirect is not None:
+            break
+    return findings
 
 
 @asynccontextmanager
@@ -126,7 +138,7 @@ async def _run(name: str, check: Check, target: Target) -> Finding:
         except httpx.ConnectError as error:
             detail = "does not accept connections"
             if _is_untrusted(error):
-                detail = "the certificate is not trusted"
+                detail = UNTRUSTED
         except (httpx.HTTPError, HandshakeError, ConnectionClosed, OSError) as error:
             detail = f"the connection failed ({type(error).__name__})"
         except (ValueError, KeyError, TypeError) as error:
@@ -163,7 +175,15 @@ def _require_error(response: httpx.Response, status: int, *codes: str) -> None:
 async def _transport(target: Target) -> str:
     parts = urlsplit(target.url)
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    response = await target.get("/health")
+    try:
+        response = await target.get("/health")
+    except httpx.ConnectError as error:
+        hint = "SSL_CERT_FILE can name the certificate of its authority"
+        _require(not _is_untrusted(error), f"{UNTRUSTED}; {hint}")
+        raise
+    if response.has_redirect_location:
+        target.redirect = response.headers["location"].removesuffix("/health")
+        raise CheckFailed(f"the address redirects to {target.redirect}")
     if parts.scheme == "http":
         _require(local, "plain HTTP to another machine")
         raise Skipped("plain HTTP to this machine")
@@ -292,6 +312,7 @@ async def _sign_in(target: Target) -> str:
 
 
 async def _plain_socket(target: Target) -> str:
+    await target.get("/health")  # trio-websocket waits forever when the TLS handshake fails
     url = target.websocket_url(f"{API}/realtime")
     try:
         async with _socket(url, FORGED_TOKEN):

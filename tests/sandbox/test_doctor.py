@@ -14,6 +14,7 @@ import trio
 from click.testing import CliRunner
 
 from cookcam.cli.doctor import doctor
+from cookcam.cli.doctor_checks import CHECK_TIMEOUT
 from cookcam.sandbox.gotrue import User
 from tests.identity.project import PASSWORD, new_user, open_project
 from tests.support.commands import ROOT, run
@@ -110,10 +111,36 @@ async def test_untrusted_certificate_is_named(tmp_path: Path) -> None:
         serve = partial(trio.serve_ssl_over_tcp, reject, 0, context, host="127.0.0.1")
         [listener, *_] = await nursery.start(serve)
         port = listener.transport_listener.socket.getsockname()[1]
+        began = trio.current_time()
         status, findings = await check(f"https://127.0.0.1:{port}")
+        assert trio.current_time() - began < CHECK_TIMEOUT
         nursery.cancel_scope.cancel()
     assert status == 1
-    assert findings["transport"]["detail"] == "the certificate is not trusted"
+    untrusted = "the certificate is not trusted"
+    hint = f"{untrusted}; SSL_CERT_FILE can name the certificate of its authority"
+    assert findings["transport"]["detail"] == hint
+    assert findings["health"]["detail"] == findings["plain socket"]["detail"] == untrusted
+    assert failed(findings) == findings.keys() - {"sign-in", "sign-out", "error reports"}
+
+
+async def test_redirecting_address_is_named_and_not_checked_further() -> None:
+    async def redirect(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(
+                b"HTTP/1.1 301 Moved Permanently\r\nLocation: https://api.example/health\r\n"
+                b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, redirect, 0, host="127.0.0.1")
+        [listener, *_] = await nursery.start(serve)
+        status, findings = await check(f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
+        nursery.cancel_scope.cancel()
+    assert status == 1
+    assert findings.keys() == {"transport"}
+    assert findings["transport"]["state"] == "failed"
+    assert findings["transport"]["detail"] == "the address redirects to https://api.example"
 
 
 def test_table_has_a_line_for_each_check() -> None:
