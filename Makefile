@@ -1,8 +1,7 @@
 # Every target does its own set-up: a fresh machine needs Python 3.11+ and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-# Half of the time of a test is spent on PostgreSQL and other processes: three workers use two cores.
-WORKERS ?= 3
+WORKERS ?= 2
 INSTALLED := .venv/installed
 DEV_INSTALLED := .venv/installed-dev
 
