@@ -78,11 +78,15 @@ class Front:
 
 
 @asynccontextmanager
-async def front(folder: Path, *, limited: bool = False) -> AsyncIterator[Front]:
+async def front(
+    folder: Path, *, limited: bool = False, redirect: str | None = None
+) -> AsyncIterator[Front]:
     async with AsyncExitStack() as stack:
         ports = [(await stack.enter_async_context(our_server(Instance(n))))[0] for n in "ab"]
         unlimited = "192.0.2.1/32" if limited else "127.0.0.1/32"
-        nginx = stack.enter_context(running_nginx(folder / "nginx", ports, unlimited=unlimited))
+        nginx = stack.enter_context(
+            running_nginx(folder / "nginx", ports, unlimited=unlimited, redirect=redirect)
+        )
         context = nginx.certificate.client_context()
         client = httpx.AsyncClient(base_url=nginx.url, verify=context, timeout=20)
         yield Front(nginx, await stack.enter_async_context(client))
@@ -101,11 +105,12 @@ def is_error(response: httpx.Response, status: int, code: str) -> bool:
     )
 
 
-async def test_plain_port_redirects_to_tls(tmp_path: Path):
-    async with front(tmp_path) as it, httpx.AsyncClient(verify=False) as plain:
+@pytest.mark.parametrize(("redirect", "port"), [(None, ""), (":8443", ":8443")])
+async def test_plain_port_redirects_to_tls(tmp_path: Path, redirect: str | None, port: str):
+    async with front(tmp_path, redirect=redirect) as it, httpx.AsyncClient(verify=False) as plain:
         response = await plain.get(f"http://127.0.0.1:{it.nginx.plain_port}/api/v1/recipes?page=2")
         assert response.status_code == 301
-        assert response.headers["location"] == "https://api.test/api/v1/recipes?page=2"
+        assert response.headers["location"] == f"https://api.test{port}/api/v1/recipes?page=2"
 
 
 async def test_request_arrives_with_forwarded_headers(tmp_path: Path):

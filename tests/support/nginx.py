@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -53,11 +54,12 @@ def running_nginx(
     *,
     unlimited: str = "127.0.0.1/32",
     socket_timeout: str = "3600s",
+    redirect: str | None = None,
 ) -> Iterator[Nginx]:
     """nginx in front of the servers on the ports `instances`, stopped after the block.
 
     Limits do not count the addresses of `unlimited`. `socket_timeout` replaces the hour after which
-    a silent socket is closed.
+    a silent socket is closed. `redirect` replaces the port in the redirect to TLS.
     """
     program = require_program("nginx")
     shutil.copytree(DELIVERED, folder, dirs_exist_ok=True)
@@ -65,7 +67,7 @@ def running_nginx(
     server_file.write_text(server_file.read_text().replace("3600s", socket_timeout))
     port, plain_port = free_ports(2)
     nginx = Nginx(folder, port, plain_port, make_certificate(folder))
-    for name, text in _host_files(nginx, instances, unlimited).items():
+    for name, text in _host_files(nginx, instances, unlimited, redirect).items():
         path = folder / "cookcam" / "host" / name
         assert path.exists(), f"{name} is no file of deploy/nginx/cookcam/host"
         path.write_text(text)
@@ -80,13 +82,19 @@ def running_nginx(
         process.wait(timeout=20)
 
 
-def _host_files(nginx: Nginx, instances: Sequence[int], unlimited: str) -> dict[str, str]:
+def _host_files(
+    nginx: Nginx, instances: Sequence[int], unlimited: str, redirect: str | None
+) -> dict[str, str]:
     folder, certificate = nginx.folder, nginx.certificate
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = "".join(
         f"{kind}_temp_path {folder}/temp_{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    delivered = (DELIVERED / "cookcam" / "host" / "plain.conf").read_text()
+    [redirect_port] = re.findall(r"^set \$cookcam_redirect_port .*;", delivered, re.MULTILINE)
+    if redirect is not None:
+        redirect_port = f'set $cookcam_redirect_port "{redirect}";'
     return {
         "main.conf": f"{user} pid {folder}/nginx.pid; error_log {folder}/error.log info;",
         "http.conf": (
@@ -94,7 +102,9 @@ def _host_files(nginx: Nginx, instances: Sequence[int], unlimited: str) -> dict[
             f"geo $cookcam_unlimited {{ default 0; {unlimited} 1; }}"
         ),
         "upstream.conf": "".join(f"server 127.0.0.1:{p} max_fails=0;" for p in instances),
-        "plain.conf": f"listen 127.0.0.1:{nginx.plain_port}; server_name api.test;",
+        "plain.conf": (
+            f"listen 127.0.0.1:{nginx.plain_port}; server_name api.test; {redirect_port}"
+        ),
         "https.conf": (
             f"listen 127.0.0.1:{nginx.port} ssl http2; server_name api.test;"
             f"ssl_certificate {certificate.cert_file};"
