@@ -5,7 +5,8 @@
 // `pm2 reload` alone goes on to the next instance even when the one before never came up, and a
 // release that does not start would take all of them down. Here the first failure ends it: exit
 // status 1 with the reason, and the instances after it still serve the release they had. A process
-// that exits fails within seconds; one that runs and is not ready, when its time is over.
+// that exits fails within seconds; one that runs and is not ready, when its time is over. An instance
+// is ready when /health/ready is 200 and the process that PM2 lists is the one that listens.
 //
 //   PM2                    the program; default: pm2
 //   COOKCAM_READY_SECONDS  how long an instance may take to be ready; default: 30
@@ -21,6 +22,7 @@ const { promisify } = require('node:util');
 const NAME = 'cookcam-api';
 const POLL_INTERVAL = 100; // ms
 const MAX_EXITS = 3; // with an error, before the instance is given up
+const MAX_STOPS = 10; // two are enough unless PM2 restarts the instance in between
 const STOP_TIMEOUT = 10_000; // ms from SIGTERM to SIGKILL for a process that PM2 has lost
 const LOG_LINES = 20;
 const LOG_BYTES = 64 * 1024;
@@ -39,10 +41,13 @@ async function instances() {
       pid,
       port: pm2_env.PORT,
       status: pm2_env.status,
+      restarts: pm2_env.restart_time,
       exitCode: pm2_env.exit_code,
       logs: [pm2_env.pm_err_log_path, pm2_env.pm_out_log_path],
     }));
 }
+
+const instance = async (id) => (await instances()).find((each) => each.id === id);
 
 function isAlive(pid) {
   try {
@@ -91,6 +96,43 @@ async function endLostProcesses(id, current) {
   }
 }
 
+// True when the process listens on the TCP port. Linux only; elsewhere it is assumed.
+function listensOn(pid, port) {
+  if (!fs.existsSync('/proc/net/tcp')) return true;
+  const sockets = ['/proc/net/tcp', '/proc/net/tcp6']
+    .filter((file) => fs.existsSync(file))
+    .flatMap((file) => fs.readFileSync(file, 'utf8').trim().split('\n').slice(1))
+    .map((line) => line.trim().split(/\s+/)) // proc(5): 1 local address, 3 state, 9 inode
+    .filter((fields) => fields[3] === '0A') // TCP_LISTEN
+    .filter((fields) => parseInt(fields[1].split(':')[1], 16) === Number(port))
+    .map((fields) => `socket:[${fields[9]}]`);
+  try {
+    return fs.readdirSync(`/proc/${pid}/fd`).some((descriptor) => {
+      try {
+        return sockets.includes(fs.readlinkSync(`/proc/${pid}/fd/${descriptor}`));
+      } catch {
+        return false; // closed since
+      }
+    });
+  } catch {
+    return false; // the process has ended
+  }
+}
+
+// Stops the instance, and cancels the restart that PM2 7 schedules when it stops a process that has
+// not sent "ready" yet: the exit of such a process sets the status `online`, and so counts as a
+// crash. A further stop cancels the restart unless it has begun; then its process is stopped too.
+async function stop(id) {
+  let restarts;
+  for (let stops = 0; stops < MAX_STOPS; stops += 1) {
+    await run('stop', id);
+    const stopped = await instance(id);
+    if (stopped.status === 'stopped' && stopped.restarts === restarts) return;
+    restarts = stopped.restarts;
+  }
+  throw new Error(`PM2 does not stop instance ${id}`);
+}
+
 // Null when the instance is ready, else what it says instead.
 async function whyNotReady(port) {
   try {
@@ -111,17 +153,23 @@ async function becomesReady(id, port) {
   let reason;
   while (Date.now() < deadline) {
     reason = await whyNotReady(port);
-    if (reason === null) return;
+    if (reason === null) {
+      const listed = await instance(id);
+      const lost = lostProcesses(id, listed.pid);
+      if (lost.length === 0 && listensOn(listed.pid, port)) return;
+      reason = `port ${port} is held by a process other than ${listed.pid}, which PM2 lists`;
+      await endLostProcesses(id, listed.pid);
+    }
     if (!pid) {
-      const instance = (await instances()).find((each) => each.id === id);
-      if (instance.status === 'errored') throw new Error('PM2 has given it up');
-      if (instance.status === 'launching' || instance.status === 'online') pid = instance.pid;
+      const listed = await instance(id);
+      if (listed.status === 'errored') throw new Error('PM2 has given it up');
+      if (listed.status === 'launching' || listed.status === 'online') pid = listed.pid;
     } else if (!isAlive(pid)) {
       pid = 0;
-      const { exitCode } = (await instances()).find((each) => each.id === id);
+      const { exitCode } = await instance(id);
       if (exitCode) exits += 1;
-      if (exits === MAX_EXITS) throw new Error(`its process exits with status ${exitCode}`);
-      const started = (await instances()).find((each) => each.id === id);
+      if (exits === MAX_EXITS) throw new Error(`its process exits with status ${exitCode}; ${reason}`);
+      const started = await instance(id);
       await endLostProcesses(id, started.pid);
     }
     await sleep(POLL_INTERVAL);
@@ -148,7 +196,7 @@ function linesSince(file, start) {
 async function reload({ id, port, logs }) {
   const sizes = logs.map(size);
   // What a reload does, in two steps: PM2 refuses to reload a program that waits after a crash.
-  await run('stop', id);
+  await stop(id);
   await endLostProcesses(id, 0);
   // With `wait_ready`, PM2 returns after `listen_timeout` when a process exits before it has said
   // so: the reason is printed before that.

@@ -6,10 +6,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import trio
 
@@ -17,6 +20,7 @@ from cookcam.config.sections import DrainConfig
 from tests.support.commands import ROOT
 from tests.support.deployment import Deployment, deployed, is_ready
 from tests.support.external import require_program
+from tests.support.ports import free_ports
 from tests.support.sandbox_process import SandboxProcess
 
 pytestmark = [pytest.mark.external, pytest.mark.xdist_group("deploy")]
@@ -132,6 +136,122 @@ def test_a_long_list_of_programs_is_read(tmp_path: Path):
     )
     assert done.returncode == 1
     assert done.stderr == "cookcam-api does not run under this PM2\n"
+
+
+async def test_a_reload_while_an_instance_starts_leaves_one_process_of_it(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    """PM2 7 schedules a restart when it stops a process that has not sent `ready`."""
+    async with deployed(tmp_path, sandbox.staging) as deployment:
+        unreachable = "postgresql://cookcam@127.0.0.1:1/none"
+        settings = {**sandbox.staging, "DATABASE_URL": unreachable}
+        deployment.releases.add("without-database", settings)
+        deployment.releases.switch_to("without-database")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(deployment.pm2, "restart", "0")
+            with trio.fail_after(30):
+                while not listens(await deployment.pm2.processes(), deployment.ports[0]):
+                    await trio.sleep(0.05)
+            assert (await deployment.pm2.processes())[0]["pm2_env"]["status"] == "launching"
+
+            deployment.releases.switch_to("second")
+            done = await deployment.reload_one_by_one(ready_seconds=60)
+        assert done.returncode == 0, done.stderr
+        assert await deployment.releases_running() == ["cookcam-api@second"] * 2
+        for process, port in zip(await deployment.pm2.processes(), deployment.ports, strict=True):
+            assert process["pm2_env"]["status"] == "online"
+            assert listening_process(port) == process["pid"]
+            instance = process["pm2_env"]["pm_id"]
+            assert deployment.pm2.processes_of(instance) == [process["pid"]]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_reload_fails_while_another_process_holds_the_port(tmp_path: Path, *, is_lost: bool):
+    """A process that PM2 has lost is ended; one that PM2 never started is left alone."""
+    [port] = free_ports(1)
+    environment = {"PATH": os.environ["PATH"], "PM2_HOME": str(tmp_path)}
+    pm2 = fake_pm2(tmp_path, port, starts_lost_process=is_lost)
+    if not is_lost:
+        other = subprocess.Popen([sys.executable, str(tmp_path / "ready.py")], env=environment)
+    done = subprocess.run(
+        [require_program("node"), str(ROOT / "deploy" / "reload.js")],
+        env={**environment, "PM2": str(pm2), "COOKCAM_READY_SECONDS": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    started = [int(line) for line in (tmp_path / "started").read_text().split()]
+    try:
+        assert done.returncode == 1, done.stdout
+        if is_lost:
+            assert f"ending process {started[1]}, which PM2 has lost" in done.stdout
+            assert "ECONNREFUSED" in done.stderr
+        else:
+            assert f"port {port} is held by a process other than {started[0]}" in done.stderr
+            assert other.poll() is None
+    finally:
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not is_lost:
+            other.kill()
+            other.wait()
+
+
+READY_SERVER = """
+import socketserver
+class Ready(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.0 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+socketserver.TCPServer.allow_reuse_address = True
+socketserver.TCPServer(("127.0.0.1", %d), Ready).serve_forever()
+"""
+
+
+def fake_pm2(folder: Path, port: int, *, starts_lost_process: bool) -> Path:
+    """A PM2 that starts a process that does not listen, and perhaps one that it does not list.
+
+    `ready.py` serves the port; `started` has the processes, the listed one first.
+    """
+    (folder / "ready.py").write_text(READY_SERVER % port)
+    (folder / "log").touch()
+    logs = {name: str(folder / "log") for name in ("pm_err_log_path", "pm_out_log_path")}
+    state = {"status": "STATUS", "restart_time": 0, "exit_code": 0, "PORT": port, **logs}
+    instance = {"name": "cookcam-api", "pm_id": 0, "pid": "PID", "pm2_env": state}
+    (folder / "list.json").write_text(json.dumps([instance]).replace('"PID"', "PID"))
+    lost = f"{sys.executable} ready.py & echo $! >> started" if starts_lost_process else ""
+    program = folder / "pm2"
+    program.write_text(
+        f"""#!/bin/sh
+cd "{folder}"
+case $1 in
+jlist)
+    if [ -e started ]; then pid=$(head -n 1 started) status=online; else pid=0 status=stopped; fi
+    sed "s/PID/$pid/; s/STATUS/$status/" list.json ;;
+restart)
+    exec > /dev/null 2>&1
+    export name=cookcam-api pm_id=0
+    sleep 60 & echo $! > started
+    {lost} ;;
+esac
+"""
+    )
+    program.chmod(0o700)
+    return program
+
+
+def listening_process(port: int) -> int | None:
+    """The process that listens on the port."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port:
+            return connection.pid
+    return None
+
+
+def listens(processes: list[dict[str, Any]], port: int) -> bool:
+    """Whether the first instance's process listens on the port."""
+    return listening_process(port) == processes[0]["pid"]
 
 
 async def log_in(

@@ -44,6 +44,15 @@ class Pm2:
         output = await self("jlist")
         return json.loads(output[output.index("[{") :])
 
+    def processes_of(self, instance: int) -> list[int]:
+        """Every process of the instance, also one that PM2 has lost."""
+        expected = {"name": "cookcam-api", "pm_id": str(instance), "PM2_HOME": str(self.home)}
+        return [
+            process.pid
+            for process in psutil.process_iter()
+            if expected.items() <= _environment(process).items()
+        ]
+
     def log(self) -> str:
         """What PM2 itself and its programs have written, for a failure's message."""
         files = [self.home / "pm2.log", *sorted((self.home / "logs").glob("*.log"))]
@@ -86,7 +95,11 @@ async def own_pm2(**environment: str) -> AsyncIterator[Pm2]:
 
 
 def _belongs_to(process: psutil.Process, home: Path) -> bool:
+    return _environment(process).get("PM2_HOME") == str(home)
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
     try:
-        return process.environ().get("PM2_HOME") == str(home)
+        return process.environ()
     except psutil.Error:
-        return False
+        return {}
