@@ -14,6 +14,7 @@ from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.database import Database
 from cookcam.features.recipes.catalogue.service import Recipes
+from cookcam.http import admission
 from cookcam.http.rate_limit import RateLimits
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.sandbox.gotrue import Gotrue, User
@@ -135,6 +136,12 @@ async def open_server(
             app.http,
             container.limits,
         )
+
+
+@pytest.fixture(autouse=True)
+def no_load_is_shed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred requests at once wait longer than a second on a busy machine."""
+    monkeypatch.setattr(admission, "MAX_QUEUE_TIME", 60.0)
 
 
 @pytest.fixture
