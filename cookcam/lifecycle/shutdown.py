@@ -39,8 +39,11 @@ class Sockets(Protocol):
         """Send the shutdown notice to every socket."""
         ...
 
-    async def drain(self) -> None:
-        """Flush and close every socket in its own protocol; returns when all are closed."""
+    async def drain(self) -> int:
+        """Flush and close every socket in its own protocol; return when all are closed.
+
+        The result is the number of sockets that are no unit of work: those of polling clients.
+        """
         ...
 
 
@@ -104,8 +107,12 @@ class Shutdown:
     async def drain(self) -> None:
         with self._until_deadline():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.sockets.drain)
+                nursery.start_soon(self._drain_sockets)
                 nursery.start_soon(self.server.drain, self.settings.linger)
+
+    async def _drain_sockets(self) -> None:
+        if polling := await self.sockets.drain():
+            self.work.finished["socket"] += polling
 
     async def finish_background(self) -> None:
         with self._until_deadline():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, ClassVar
 
 import trio
@@ -31,7 +31,14 @@ from cookcam.realtime.admission import (
     bearer_token,
 )
 from cookcam.realtime.connection import NO_AUTO_RECONNECT, CloseCode, Connection
-from cookcam.realtime.engineio import CloseCounts, DirectExtension, Rejected, Request, State
+from cookcam.realtime.engineio import (
+    CloseCounts,
+    DirectExtension,
+    Rejected,
+    Request,
+    Session,
+    State,
+)
 from cookcam.realtime.hub import user_room
 from cookcam.realtime.router import EventResult
 from cookcam.realtime.server_events import ServerEvent
@@ -48,8 +55,9 @@ from cookcam.realtime.socketio import (
 PROTOCOL = "socket.io"
 HANDLERS_TIMEOUT = 0.5
 """Seconds to wait at shutdown for the handlers of polling clients."""
-POLL_TIMEOUT = 0.5
-"""Seconds that a polling client has to fetch the goodbye, or to respond to it."""
+GOODBYE_TIMEOUT = 0.5
+"""Seconds that a polling client has to respond to the goodbye, and that a session without a
+connected socket has to end: such a client was rejected, or has only opened a session."""
 _ERRORS: Mapping[int, type[AppError]] = {
     400: BadRequest,
     403: AuthorizationError,
@@ -148,18 +156,27 @@ class Gateway:
         server.main.on_disconnect(gateway._disconnected)
         return gateway
 
+    def open_sessions(self) -> list[Session]:
+        """The sessions of all clients, including those without a connected socket."""
+        return list(self.server.engine.sessions)
+
     async def drain(self, timeout: float) -> CloseCounts:
         """Closes all clients within `timeout` seconds: handlers finish, outboxes are flushed, then
         the disconnect packet (`41`) and the close are sent."""
         started = trio.current_time()
+        sessions = self.open_sessions()
+        connected = {connection.socket.session for connection in self._connections.values()}
+        unconnected = {session for session in sessions if session not in connected}
         await self._close_polling_clients()
+        remaining = set(self.open_sessions())
+        ended = [session for session in sessions if session not in remaining]
         left = max(0.0, started + timeout - trio.current_time())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._release_polls)
+            nursery.start_soon(self._release, unconnected)
             code = CloseCode.GOING_AWAY
             counts = await self.server.close_all(code, GOING_AWAY, timeout=left)
             nursery.cancel_scope.cancel()
-        return counts
+        return counts + CloseCounts.of(ended, GOING_AWAY)
 
     async def _close_polling_clients(self) -> None:
         """Closes the clients without an announcement, which poll: announcement and `41` go into one
@@ -172,18 +189,18 @@ class Gateway:
         for connection in remaining:
             connection.announce_shutdown()
 
-    async def _release_polls(self) -> None:
-        """A polling client responds to the goodbye with one more request, which may not reach this
-        server. A client that has fetched everything counts as closed after POLL_TIMEOUT."""
+    async def _release(self, unconnected: Set[Session]) -> None:
+        """Ends closing sessions after GOODBYE_TIMEOUT: `unconnected` ones, and those whose client
+        polls and has fetched everything. Its response to the goodbye may not reach this server."""
         while True:
-            await trio.sleep(POLL_TIMEOUT)
-            for session in tuple(self.server.engine.sessions):
-                if (
-                    session.transport == "polling"
-                    and session.state is State.CLOSING
-                    and not len(session.outbox)
+            await trio.sleep(GOODBYE_TIMEOUT)
+            for session in self.open_sessions():
+                if session.state is State.CLOSING and (
+                    session in unconnected
+                    or (session.transport == "polling" and not len(session.outbox))
                 ):
                     session.finish(clean=True)
+                    session.cut(GOING_AWAY, CloseCode.GOING_AWAY)
 
     async def _connect(self, socket: Socket, auth: dict[str, Any]) -> None:
         token = auth.get("token") or bearer_token(socket.request.header("authorization"))

@@ -292,17 +292,24 @@ class Realtime:
             if index % BATCH_SIZE == BATCH_SIZE - 1:
                 await trio.lowlevel.checkpoint()
 
-    async def drain(self) -> None:
+    async def drain(self) -> int:
         """Closes every socket in its protocol; returns when all have ended. Sockets that remain
-        after DRAIN_TIMEOUT, plus DRAIN_TIMEOUT_PER_SOCKET for each, are cut."""
+        after DRAIN_TIMEOUT, plus DRAIN_TIMEOUT_PER_SOCKET for each, are cut.
+
+        The result is the number of clients that polled: they have no connection that the HTTP
+        server could count.
+        """
         if not self._config.realtime.enabled:
-            return
-        timeout = DRAIN_TIMEOUT + DRAIN_TIMEOUT_PER_SOCKET * self.connections()
-        if self.connections() > BATCH_SIZE:
+            return 0
+        sessions = self._gateway.open_sessions()
+        polling = sum(session.transport == "polling" for session in sessions)
+        connections = len(sessions) + self._plain.open_count
+        timeout = DRAIN_TIMEOUT + DRAIN_TIMEOUT_PER_SOCKET * connections
+        if connections > BATCH_SIZE:
             # The process is about to end, and collecting cycles among so many closed sockets would
             # take a fifth of the drain: exclude the existing objects.
             gc.freeze()
-        self._log.info("Closing WebSocket connections...", connections=self.connections())
+        self._log.info("Closing WebSocket connections...", connections=connections)
         counts: list[CloseCounts] = []
 
         async def drain(gateway: Gateway | PlainGateway) -> None:
@@ -313,6 +320,7 @@ class Realtime:
             nursery.start_soon(drain, self._plain)
         total = sum(counts, CloseCounts())
         self._log.info("All WebSocket connections closed", clean=total.clean, cut=total.cut)
+        return polling
 
     def _admits_origin(self, scope: Scope) -> bool:
         """Web pages may connect from the listed origins; native apps send no origin."""

@@ -110,6 +110,13 @@ class TestDraining:
         assert harness.report.cut == {"request": 1}
         assert harness.status == 1
 
+    async def test_polling_clients_are_sockets_in_the_report(self, autojump_clock) -> None:
+        harness = Harness(settings=DrainConfig(notice=0, linger=0, timeout=30))
+        harness.sockets.polling_clients = 2
+        async with harness.running():
+            harness.signal()
+        assert harness.report.finished == {"socket": 2}
+
     async def test_idle_connection_of_a_proxy_stays_open_until_the_linger_ends(
         self, autojump_clock
     ) -> None:

@@ -129,6 +129,37 @@ async def test_unauthenticated_socket_is_closed_too(autojump_clock):
         assert await socketio.close_code() == 1001
 
 
+async def test_sessions_without_a_socket_are_counted_and_cost_half_a_second(autojump_clock):
+    """They were rejected, or left by a client that only opened them; nothing is lost with them."""
+    async with open_live() as live:
+        service = live.realtime
+        abandoned = await request(service, "GET", SOCKETIO_PATH, POLLING)
+        assert abandoned.text.startswith("0{")
+        rejected = await request(service, "GET", SOCKETIO_PATH, POLLING)
+        session = f"{POLLING}&sid={json.loads(rejected.text[1:])['sid']}"
+        await request(service, "POST", SOCKETIO_PATH, session, b'40{"token":"x"}')
+        async with live.socketio_session() as silent:
+            await silent.send_raw('40{"token":"x"}')
+            assert (await silent.receive()).startswith("44")
+            await trio.sleep(30)  # a ping waits for the polling clients
+            async with (
+                live.plain(ANN) as ann,
+                live.plain_socket() as unknown,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(ann.close_code)
+                nursery.start_soon(unknown.close_code)
+                await trio.testing.wait_all_tasks_blocked()
+                began = trio.current_time()
+                # The HTTP server counts the WebSocket connections, and not those that poll.
+                assert await live.shut_down() == 2
+                assert trio.current_time() - began < 1
+            await silent.conversation.over.wait()
+        [closing] = [x for x in live.log if x["message"] == "Closing WebSocket connections..."]
+        assert closing["connections"] == 5
+        assert (drained(live)["clean"], drained(live)["cut"]) == (5, 0)
+
+
 async def test_authentication_during_the_start_of_a_drain_is_rejected(autojump_clock):
     async with (
         open_live() as live,

@@ -72,6 +72,7 @@ class RecordingSockets:
 
     lifecycle: Lifecycle | None = None
     closing_takes: float = 0.0
+    polling_clients: int = 0
     events: list[tuple[str, float, Phase]] = field(factory=list[tuple[str, float, Phase]])
 
     def _record(self, what: str) -> None:
@@ -81,9 +82,10 @@ class RecordingSockets:
     async def notice(self) -> None:
         self._record("notice")
 
-    async def drain(self) -> None:
+    async def drain(self) -> int:
         await trio.sleep(self.closing_takes)
         self._record("closed")
+        return self.polling_clients
 
 
 async def slow_app(scope: Any, receive: Any, send: Any) -> None:

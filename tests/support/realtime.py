@@ -313,12 +313,13 @@ class Live:
             await client.expect("connected")
             yield client
 
-    async def shut_down(self) -> None:
-        """Notice and drain, as `cookcam.lifecycle.shutdown` does it."""
+    async def shut_down(self) -> int:
+        """Notice and drain, as `cookcam.lifecycle.shutdown` does it; the number of polling
+        clients."""
         self.lifecycle.enter(Phase.NOTICE)
         await self.realtime.notice()
         self.lifecycle.enter(Phase.DRAINING)
-        await self.realtime.drain()
+        return await self.realtime.drain()
 
 
 @asynccontextmanager

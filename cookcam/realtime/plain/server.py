@@ -84,11 +84,17 @@ class PlainGateway:
         else:
             await self._serve(authenticated, scope, receive, send)
 
+    @property
+    def open_count(self) -> int:
+        """The connections that a drain closes, including those not authenticated yet."""
+        return len(self._waiting) + sum(not one.watches_drain for one in self._connections)
+
     async def drain(self, timeout: float) -> CloseCounts:
         """Closes all connections: events are handled, outboxes are flushed, then the close is sent.
         Connections that have not ended after `timeout` seconds are cut. Those that watch the drain
         stay open."""
-        for waiting in self._waiting:
+        unauthenticated = list(self._waiting)
+        for waiting in unauthenticated:
             waiting.cancel()
         connections = [one for one in self._connections if not one.watches_drain]
         code, reason = CloseCode.GOING_AWAY, GOING_AWAY
@@ -106,7 +112,7 @@ class PlainGateway:
         for connection in connections:
             connection.scope.cancel()
         clean = sum(connection.clean for connection in connections)
-        return CloseCounts(clean, len(connections) - clean)
+        return CloseCounts(clean + len(unauthenticated), len(connections) - clean)
 
     async def _first_frame(self, receive: Receive) -> Authenticated:
         waiting = trio.CancelScope()
