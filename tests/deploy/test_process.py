@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 import trio
+from trio_websocket import open_websocket_url
 
 from cookcam.cli.tasks import lines_of
 from cookcam.config.sections import DrainConfig
@@ -185,6 +186,31 @@ async def until_rejected(port: int) -> None:
             except ConnectionRefusedError:
                 return
             await trio.sleep(0.01)
+
+
+async def test_rejected_sockets_are_counted_alike_in_the_log_and_the_report(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    [port] = free_ports(1)
+    async with started_server(sandbox.staging, port, tmp_path) as server:
+        await server.ready()
+        address = f"{server.url}/socket.io/?EIO=4&transport="
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"{address}polling")).status_code == 200
+        websocket = f"{address}websocket".replace("http", "ws", 1)
+        async with open_websocket_url(websocket) as socket:
+            await socket.get_message()
+            await socket.send_message('40{"token":"x"}')
+            assert str(await socket.get_message()).startswith("44")
+            server.signal(signal.SIGTERM)
+            assert await server.ended() == 0
+        lines = {line["message"]: line for line in server.lines()}
+    assert lines["Closing WebSocket connections..."]["connections"] == 2
+    closed = lines["All WebSocket connections closed"]
+    assert (closed["clean"], closed["cut"]) == (2, 0)
+    report = lines[COMPLETE]
+    assert (report["finished"].get("socket"), report["cut"]) == (2, {})
+    assert report["seconds"]["draining"] < 3
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path, sandbox: SandboxProcess):
