@@ -220,7 +220,7 @@ def fake_pm2(folder: Path, port: int, *, starts_lost_process: bool) -> Path:
     state = {"status": "STATUS", "restart_time": 0, "exit_code": 0, "PORT": port, **logs}
     instance = {"name": "cookcam-api", "pm_id": 0, "pid": "PID", "pm2_env": state}
     (folder / "list.json").write_text(json.dumps([instance]).replace('"PID"', "PID"))
-    lost = f"{sys.executable} ready.py & echo $! >> started" if starts_lost_process else ""
+    lost = f"'{sys.executable}' ready.py & echo $! >> started" if starts_lost_process else ""
     program = folder / "pm2"
     program.write_text(
         f"""#!/bin/sh
