@@ -9,7 +9,7 @@ rules, with their sources:
   that it is last in, first out: a new request is answered in time, and the clients of the oldest
   ones will time out first ("Fail at Scale", B. Maurer, ACM Queue 13(8), 2015).
 - A request that has waited MAX_QUEUE_TIME is rejected with 503 and `Retry-After`. Rejections are
-  spread (MAX_REFUSALS_PER_SECOND), since each takes processor time from the requests that are
+  spread (MAX_REJECTIONS_PER_SECOND), since each takes processor time from the requests that are
   answered. At MAX_QUEUED requests in a queue the next is rejected at once.
 - A request occupies its place for at most PLACE_TIME seconds. One that runs longer waits for a
   provider, a lock or its client, and does not use the processor; requests that wait for the
