@@ -6,7 +6,7 @@ The program as it is deployed, in a process of its own, with Stripe, the App Sto
 on ports of this process. A new user buys; the time is from the first byte of the provider's event
 to the end of the first answer of `/subscription/status` that has the tier, asked for at once and
 again and again while the event is still being worked on. The first purchase at each provider is
-told by itself: what it needs is imported then. Purchases come one after the other.
+reported by itself: what it needs is imported then. Purchases come one after the other.
 """
 
 from __future__ import annotations

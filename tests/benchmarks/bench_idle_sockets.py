@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, name: str, *clients: str) -> None:
     print(
         f"  drain       {drain['seconds']:6.2f} s, {drain['cpu']:.2f} s of CPU, "
         f"{to_the_end:.2f} s to the end of the process; "
-        f"{received['server_shutdown']} told, "
+        f"{received['server_shutdown']} notified, "
         f"{received['close_codes'].get('1001', 0)} closed with 1001, "
         f"{received['ends_after_close']} in order, {received['broken']} broken"
     )

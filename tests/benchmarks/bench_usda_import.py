@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.benchmarks.bench_usda_import [FOODS]
 
-Makes synthetic bundles (300,000 foods unless told, and a tenth of that as JSON) and imports them in
+Makes synthetic bundles (300,000 foods by default, and a tenth of that as JSON) and imports them in
 a process of their own; times searches on what came of it. Then kills an import with SIGKILL half
 way and lets a second process end it. Beside the time stand the seconds of CPU of the importer and
 of its backend: on a busy machine they say more.

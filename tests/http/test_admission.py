@@ -284,7 +284,7 @@ class TestEdge:
         self.end_one = trio.Event()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            if scope["path"] == "/api/v1/until-told":
+            if scope["path"] == "/api/v1/until-released":
                 await self.end_one.wait()
             elif scope["path"] == "/api/v1/forever":
                 await trio.sleep_forever()
@@ -305,7 +305,7 @@ class TestEdge:
         client = Client(edge)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(admission.run)
-            nursery.start_soon(client.get, "/api/v1/until-told")
+            nursery.start_soon(client.get, "/api/v1/until-released")
             for _ in range(MAX_RUNNING - 1):
                 nursery.start_soon(client.get, "/api/v1/forever")
             await trio.testing.wait_all_tasks_blocked()

@@ -51,7 +51,7 @@ class NodeSocket:
         await self._clients.do("disconnect", self.name)
 
     async def drop(self) -> None:
-        """The connection is lost; the server is not told."""
+        """The connection is lost without a message to the server."""
         await self._clients.do("drop", self.name)
 
     async def reconnect(self) -> None:

@@ -87,7 +87,7 @@ async def own_pm2(**environment: str) -> AsyncIterator[Pm2]:
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_BOUND):
             await pm2("kill")
-        # PM2 7 loses sight of a process that it was starting when it was told to stop it.
+        # PM2 7 loses sight of a process that it was starting when it was asked to stop it.
         for process in psutil.process_iter():
             if _belongs_to(process, home):
                 process.kill()

@@ -45,7 +45,7 @@ BACK = {"successUrl": f"{HOME}/thanks", "cancelUrl": "cookcam://plans"}
 
 @define
 class Notes:
-    """What was told to whom: commissions, sockets, the observer of events."""
+    """What was sent to whom: commissions, sockets, the observer of events."""
 
     receipts: list[Receipt] = field(factory=list)
     converted: list[UUID] = field(factory=list)

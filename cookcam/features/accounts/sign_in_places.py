@@ -50,8 +50,8 @@ select recorded.added and exists (select from known) and not exists (
 
 @frozen
 class SignInPlaces:
-    """`secrets` are the keys of the hashes. The first is current; a place that was recorded with
-    another one is not new, so that a change of the key notifies nobody."""
+    """`secrets` are the keys of the hashes; the first is current. A place that was recorded with
+    another key is not new: after a rotation of the key no user gets a notice."""
 
     database: Database
     notifications: QueueStore

@@ -1,4 +1,4 @@
-"""What users have, what it allows, and how they are told: over HTTP and in other features."""
+"""What users have and what it allows, over HTTP and in other features; what they receive of it."""
 
 from __future__ import annotations
 

@@ -350,7 +350,7 @@ class TestWhatIsRejected:
         assert (await ann.rows(), ann.received) == ({}, [])
 
 
-# What was told in any order, and repeatedly, comes to the same.
+# Events in any order, and repeated ones, have the same result.
 
 Kind = Literal["stripe", "ios", "android"]
 

@@ -88,12 +88,12 @@ async def test_follow_comment_review_and_level_reach_the_inbox_and_the_sockets(
     assert (level["type"], level["title"]) == ("level_up", "Level 2 reached!")
     assert level["data"]["new_level"] == 2
 
-    told = [level, reviewed, commented, followed]
+    sent = [level, reviewed, commented, followed]
     inbox = await ann.inbox()
     for item in inbox:
         assert item.pop("read") is False
         item["timestamp"] = item.pop("created_at")
-    assert inbox == told
+    assert inbox == sent
     assert await bob.inbox() == []
     assert await ann.unread() == 4
 

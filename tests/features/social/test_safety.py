@@ -218,7 +218,7 @@ async def test_no_message_arrives_after_the_answer_to_a_block(
             await guest.ask("leave_cooking_session", {"sessionId": session})
 
 
-async def test_reports_are_decided_and_both_sides_are_told(
+async def test_reports_are_decided_and_both_sides_are_notified(
     live: LiveServer, http: httpx.AsyncClient
 ):
     ann, bob, cid = [await live.connect(name) for name in ("Ann", "Bob", "Cid")]
